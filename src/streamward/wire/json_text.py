@@ -1,0 +1,113 @@
+"""JSON text as the wire needs it: encoding that simple readers survive, decoding that refuses what is ambiguous.
+
+RFC 8259 and RFC 7493 (I-JSON: no duplicate names). Pure.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import msgspec
+
+from streamward.errors import InvalidRequest
+
+MAX_DEPTH = 64
+"""Nesting of a request body: JSON Schemas of real tools stay below 30."""
+
+encode_compact = msgspec.json.Encoder().encode
+decode_any = msgspec.json.Decoder().decode
+
+STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+
+
+def encode(value: Any) -> bytes:
+    """Compact JSON on one line; U+2028, U+2029 and U+0085 are escaped.
+
+    Raw they are legal JSON but end a line for every ``str.splitlines()`` reader (requests, httpx).
+    """
+    return escape_line_separators(encode_compact(value))
+
+
+def escape_line_separators(text: bytes) -> bytes:
+    """Escape the three characters in JSON *text*; there they can only stand inside strings."""
+    if text.isascii():
+        return text
+    if b"\xe2\x80\xa8" in text or b"\xe2\x80\xa9" in text or b"\xc2\x85" in text:
+        text = text.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+        text = text.replace(b"\xc2\x85", b"\\u0085")
+    return text
+
+
+def decode_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that is *body*.
+
+    Raises:
+        InvalidRequest: not JSON (NaN included), not an object, a name twice in one object, nested past MAX_DEPTH.
+    """
+    skeleton = STRING.sub(b"", body)
+    if skeleton.count(b"{") + skeleton.count(b"[") > MAX_DEPTH and depth(skeleton) > MAX_DEPTH:
+        raise InvalidRequest(f"the body nests deeper than {MAX_DEPTH} levels; flatten it")
+    try:
+        value = decode_any(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise InvalidRequest(f"the body is not valid JSON: {exc}", code="invalid_json") from None
+    if type(value) is not dict:
+        raise InvalidRequest(f"the body must be a JSON object, not {json_type(value)}")
+    if skeleton.count(b":") != names(value):
+        raise InvalidRequest(f"the body holds the name {duplicate(body)!r} twice in one object; send it once")
+    return value
+
+
+def depth(skeleton: bytes) -> int:
+    """Deepest nesting of brackets in JSON text without its strings."""
+    deepest = level = 0
+    for char in skeleton:
+        if char in b"{[":
+            level += 1
+            deepest = max(deepest, level)
+        elif char in b"}]":
+            level -= 1
+    return deepest
+
+
+def names(value: Any) -> int:
+    """How many name/value pairs *value* holds, at any depth."""
+    count = 0
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if type(item) is dict:
+            count += len(item)
+            stack.extend(item.values())
+        elif type(item) is list:
+            stack.extend(item)
+    return count
+
+
+def duplicate(body: bytes) -> str:
+    """The first name that stands twice in one object of *body*."""
+    found: list[str] = []
+
+    def look(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                found.append(name)
+            seen.add(name)
+        return {}
+
+    json.loads(body, object_pairs_hook=look)
+    return found[0] if found else "?"
+
+
+def json_type(value: Any) -> str:
+    """What JSON calls the type of *value*, with its article."""
+    return JSON_TYPES.get(type(value), type(value).__name__)
+
+
+JSON_TYPES: dict[type[Any], str] = {
+    dict: "an object", list: "an array", str: "a string", int: "a number", float: "a number", bool: "a boolean",
+    type(None): "null",
+}  # fmt: skip
