@@ -1,0 +1,110 @@
+/** Small shared controls: icon button, copy button, modal dialog. */
+import { type ReactNode, useEffect, useId, useRef, useState } from "react";
+import { Icon, type IconName } from "./icons";
+
+interface IconButtonProps {
+  icon: IconName;
+  label: string;
+  onClick: () => void;
+  shortcut?: string;
+  pressed?: boolean;
+  disabled?: boolean;
+  className?: string;
+}
+
+export function IconButton({ icon, label, onClick, shortcut, pressed, disabled, className = "" }: IconButtonProps) {
+  return (
+    <button
+      type="button"
+      className={`icon-button ${className}`}
+      onClick={onClick}
+      aria-label={label}
+      aria-pressed={pressed}
+      aria-keyshortcuts={shortcut}
+      title={shortcut ? `${label} (${shortcut})` : label}
+      disabled={disabled}
+    >
+      <Icon name={icon} />
+    </button>
+  );
+}
+
+/** How long "Copied" stays. */
+const COPIED_MS = 1600;
+
+export function CopyButton({ text, label, compact }: { text: () => string; label: string; compact?: boolean }) {
+  const [copied, setCopied] = useState(false);
+  useEffect(() => {
+    if (!copied) return;
+    const timer = setTimeout(() => setCopied(false), COPIED_MS);
+    return () => clearTimeout(timer);
+  }, [copied]);
+  const copy = async () => setCopied(await copyText(text()));
+  return (
+    <button type="button" className={compact ? "text-button compact" : "text-button"} onClick={copy} aria-label={label}>
+      <Icon name={copied ? "check" : "copy"} size={15} />
+      <span aria-hidden="true">{copied ? "Copied" : "Copy"}</span>
+      <span className="sr-only" role="status">
+        {copied ? "Copied" : ""}
+      </span>
+    </button>
+  );
+}
+
+/** The clipboard API exists only on secure pages; the old way works on a plain-HTTP machine in the network too. */
+async function copyText(text: string): Promise<boolean> {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    area.className = "sr-only";
+    const host = document.querySelector("dialog[open]") ?? document.body;
+    host.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+}
+
+interface DialogProps {
+  title: string;
+  onClose: () => void;
+  children: ReactNode;
+  className?: string;
+}
+
+/** A modal dialog: the browser keeps the focus inside, closes on Escape and gives the focus back. */
+export function Dialog({ title, onClose, children, className = "" }: DialogProps) {
+  const ref = useRef<HTMLDialogElement>(null);
+  const titleId = useId();
+  useEffect(() => {
+    const dialog = ref.current;
+    if (dialog && !dialog.open) dialog.showModal();
+    return () => dialog?.close();
+  }, []);
+  return (
+    <dialog
+      ref={ref}
+      className={`dialog ${className}`}
+      aria-labelledby={titleId}
+      onCancel={(event) => {
+        event.preventDefault();
+        onClose();
+      }}
+      onClick={(event) => {
+        if (event.target === ref.current) onClose(); // the backdrop
+      }}
+    >
+      <div className="dialog-box">
+        <header className="dialog-head">
+          <h2 id={titleId}>{title}</h2>
+          <IconButton icon="close" label="Close" onClick={onClose} />
+        </header>
+        <div className="dialog-body">{children}</div>
+      </div>
+    </dialog>
+  );
+}

@@ -1,0 +1,114 @@
+/** The chat as a hook: sends requests, feeds the reducer once per paint, logs frames, stops. */
+import { useCallback, useEffect, useMemo, useReducer, useRef } from "react";
+import { streamReply } from "./api";
+import { type FrameLog, nextPaint } from "./frames";
+import type { ReplyBuilder } from "./reply";
+import { type Action, type ChatRequest, type ChatState, chatRequest, EMPTY_CHAT, reduce, type Settings } from "./state";
+import { readStored, writeStored } from "./stored";
+
+/** Actions that begin a reply. */
+type Begin = Extract<Action, { replyId: string; model: string }>;
+
+type Without<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
+
+export interface Chat {
+  state: ChatState;
+  /** The body of the last request that was sent. */
+  lastRequest: ChatRequest | null;
+  begin: (action: Without<Begin, "replyId" | "model" | "at" | "userId">) => void;
+  stop: () => void;
+  clear: () => void;
+}
+
+/** A reply that was running when the page was left has no reader any more. */
+function restored(): ChatState {
+  const saved = readStored<ChatState>(sessionStorage, "chat", EMPTY_CHAT);
+  if (!Array.isArray(saved.turns)) return EMPTY_CHAT;
+  const turns = saved.turns.map((turn) =>
+    turn.role === "assistant" && turn.reply.ending === null
+      ? { ...turn, reply: { ...turn.reply, ending: { kind: "stopped" as const } } }
+      : turn,
+  );
+  return { turns, running: null };
+}
+
+export function useChat(settings: Settings, apiKey: string, log: FrameLog, onUnauthorized: () => void): Chat {
+  const [state, dispatch] = useReducer(reduce, undefined, restored);
+  const abort = useRef<AbortController | null>(null);
+  const lastRequest = useRef<ChatRequest | null>(null);
+  // The newest values, for callbacks that must not change with them.
+  const latest = useRef({ state, settings, apiKey, onUnauthorized });
+  latest.current = { state, settings, apiKey, onUnauthorized };
+
+  useEffect(() => {
+    if (state.running === null) writeStored(sessionStorage, "chat", state);
+  }, [state]);
+
+  const begin = useCallback<Chat["begin"]>(
+    (partial) => {
+      const now = latest.current;
+      if (now.state.running !== null || !now.settings.model) return;
+      const replyId = newId();
+      const action = { ...partial, userId: newId(), replyId, model: now.settings.model, at: performance.now() } as Begin;
+      const next = reduce(now.state, action);
+      if (next === now.state) return;
+      dispatch(action);
+      const request = chatRequest(next.turns, now.settings);
+      lastRequest.current = request;
+      const controller = new AbortController();
+      abort.current = controller;
+      log.clear();
+      void stream(request, now.apiKey, controller.signal, log, replyId, dispatch).then((status) => {
+        if (abort.current === controller) abort.current = null;
+        if (status === 401) latest.current.onUnauthorized();
+      });
+    },
+    [log],
+  );
+
+  const stop = useCallback(() => abort.current?.abort(), []);
+  const clear = useCallback(() => {
+    abort.current?.abort();
+    log.clear();
+    lastRequest.current = null;
+    dispatch({ type: "clear" });
+  }, [log]);
+
+  return useMemo(
+    () => ({ state, lastRequest: lastRequest.current, begin, stop, clear }),
+    [state, begin, stop, clear],
+  );
+}
+
+/** Resolves to the HTTP status of a refusal, else null. */
+async function stream(
+  request: ChatRequest,
+  key: string,
+  signal: AbortSignal,
+  log: FrameLog,
+  replyId: string,
+  dispatch: (action: Action) => void,
+): Promise<number | null> {
+  let waiting = false;
+  let ended = false;
+  const progress = (builder: ReplyBuilder) => {
+    if (waiting) return;
+    waiting = true;
+    nextPaint(() => {
+      waiting = false;
+      if (!ended) dispatch({ type: "progress", replyId, reply: builder.reply });
+    });
+  };
+  const reply = await streamReply(request, key, signal, { frame: (...args) => log.push(...args), progress });
+  ended = true;
+  dispatch({ type: "end", replyId, reply });
+  return reply.ending?.kind === "refused" ? reply.ending.status : null;
+}
+
+let counter = 0;
+
+/** Unique within a tab; `crypto.randomUUID` is missing on plain-HTTP pages other than localhost. */
+function newId(): string {
+  counter += 1;
+  return `${Date.now().toString(36)}-${counter}`;
+}
