@@ -1,0 +1,22 @@
+#!/bin/sh
+# Builds the playground page into the Python package (src/streamward/playground/dist).
+# Does nothing when the built page is newer than its sources. Needs Node 20.19 or newer with npm.
+set -eu
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+web=$root/web
+built=$root/src/streamward/playground/dist/index.html
+installed=$web/node_modules/.package-lock.json
+
+if [ -f "$built" ] && [ -z "$(find "$web" -path "$web/node_modules" -prune -o -type f ! -path "$web/tests/*" -newer "$built" -print | head -n 1)" ]; then
+  exit 0
+fi
+if ! command -v npm >/dev/null 2>&1; then
+  echo "build_web: npm was not found; install Node 20.19 or newer (the gateway also works without it, with a simpler page)" >&2
+  exit 1
+fi
+cd "$web"
+if [ ! -f "$installed" ] || [ package-lock.json -nt "$installed" ]; then
+  npm ci --no-audit --no-fund --loglevel=error
+fi
+npm run --silent build -- --logLevel warn
+echo "build_web: built $(dirname "$built")"
