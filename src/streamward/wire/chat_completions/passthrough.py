@@ -1,0 +1,287 @@
+"""Chat Completions in and out: frames pass as bytes, the truth about them is kept.
+
+Nearly every read holds only plain text chunks. One C call checks that (valid JSON, one choice, no finish, usage, error
+or tool call), and the read goes out as it came. Anything else is looked at frame by frame: framing is normalised (LF,
+``data: `` with a space, no block without data), roles come once and first, tool-call fragments get their index and id,
+usage is taken out and sent as its own chunk if asked for, and every unknown field stays.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from streamward.errors import ErrorInfo
+from streamward.events import Usage
+from streamward.wire import json_text
+from streamward.wire.chat_completions.decode import INVALID, REPORTED, TRUNCATED
+from streamward.wire.chat_completions.errors import error_frame
+from streamward.wire.chat_completions.shapes import FAILED_FINISHES, as_dict, parse_usage, usage_at
+from streamward.wire.chat_completions.tools import ToolSlots
+from streamward.wire.dialect import Profile
+from streamward.wire.sse import DONE, DONE_FRAME, MAX_EVENT_BYTES, Frame, Reader
+
+
+class PassDelta(Struct, frozen=True, gc=False):
+    content: str | None = None
+    role: None = None
+    tool_calls: None = None
+    function_call: None = None
+
+
+class PassChoice(Struct, frozen=True, gc=False):
+    delta: PassDelta
+    index: int = 0
+    finish_reason: None = None
+
+
+class PassChunk(Struct, frozen=True, gc=False):
+    """A chunk that can go out unseen."""
+
+    choices: tuple[PassChoice]
+    usage: None = None
+    error: None = None
+    x_groq: None = None
+
+
+chunk_decoder = msgspec.json.Decoder(PassChunk)
+decode_one = chunk_decoder.decode
+decode_lines = chunk_decoder.decode_lines
+
+
+class ChoiceState:
+    """What is known of one choice."""
+
+    __slots__ = ("finished", "role_sent", "slots")
+
+    def __init__(self) -> None:
+        self.role_sent = False
+        self.finished = False
+        self.slots = ToolSlots()
+
+
+class Passthrough:
+    """Relay (see ``streamward.wire.relay``) for the same dialect on both sides."""
+
+    def __init__(
+        self, profile: Profile, *, include_usage: bool = False, max_event_bytes: int = MAX_EVENT_BYTES
+    ) -> None:
+        self.profile = profile
+        self.include_usage = include_usage
+        self.reader = Reader(
+            max_event_bytes=max_event_bytes, flush_at_end=True, single_newline=profile.single_newline_frames
+        )
+        self.choices: dict[int, ChoiceState] = {}
+        self.content = False
+        self.ended = False
+        self.error: ErrorInfo | None = None
+        self.finish_reason: str | None = None
+        self.usage: Usage | None = None
+        self.events = 0
+        self.stream_id = ""
+        self.usage_chunk: dict[str, Any] | None = None
+        self.mid_block = True  # False while the reader stands between frames and the fast path may run
+
+    def feed(self, data: bytes) -> bytes:
+        if not self.mid_block and data.endswith(b"}\n\n") and data.startswith(b"data: {") and b"\r" not in data:
+            text = data[6:-2]
+            try:
+                if b"\n" in text:
+                    self.events += len(decode_lines(text.replace(b"\n\ndata: ", b"\n")))
+                else:
+                    decode_one(text)
+                    self.events += 1
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                pass
+            else:
+                return data if data.isascii() else json_text.escape_line_separators(data)
+        return self.look(data)
+
+    def close(self) -> bytes:
+        out = [self.frame(frame) for frame in self.reader.close()]
+        if not self.ended:
+            ends = self.profile.ends_with
+            if (ends == "finish" and self.all_finished()) or (ends == "eof" and self.choices):
+                out.append(self.finish())
+            else:
+                out.append(self.fail(TRUNCATED))
+        return b"".join(out)
+
+    def fail(self, error: ErrorInfo) -> bytes:
+        if self.ended:
+            return b""
+        self.ended = True
+        self.error = error
+        return error_frame(error)
+
+    def look(self, data: bytes) -> bytes:
+        """The slow path: every frame of this read on its own."""
+        if self.ended:
+            return b""
+        reader = self.reader
+        out = [self.frame(frame) for frame in reader.feed(data)]
+        if reader.error is not None:
+            out.append(self.fail(reader.error))
+        state = self.choices.get(0)
+        self.mid_block = (
+            reader.tail_bytes > 0 or bool(reader.data) or reader.skip_lf or self.ended or len(self.choices) != 1
+            or state is None or state.finished or not self.content or reader.single_newline
+        )  # fmt: skip
+        return b"".join(out)
+
+    def frame(self, frame: Frame) -> bytes:
+        data = frame.data
+        if self.ended or not data:
+            return b""
+        if data == DONE:
+            return self.finish() if self.all_finished() else self.fail(TRUNCATED)
+        try:
+            chunk = json_text.decode_any(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return self.fail(INVALID)
+        if type(chunk) is not dict:
+            return self.fail(INVALID)
+        if chunk.get("error") or chunk.get("object") == "error" or frame.event == "error":
+            return self.fail(REPORTED)
+        choices = chunk.get("choices")
+        if choices is None:
+            choices = chunk["choices"] = []
+        if type(choices) is not list or not all(type(choice) is dict for choice in choices):
+            return self.fail(INVALID)
+        self.stream_id = self.stream_id or str(chunk.get("id") or "")
+        self.take_usage(chunk)
+        if not choices and self.usage_chunk is not None:
+            return b""
+        prefix, changed = b"", b"\n" in data  # a multi-line frame is re-encoded on one line
+        for choice in choices:
+            lead, touched = self.choice(choice, chunk)
+            prefix += lead
+            changed = changed or touched
+            if self.is_over():
+                return prefix
+        self.events += 1
+        text = json_text.encode(chunk) if changed or self.rewritten else json_text.escape_line_separators(data)
+        return prefix + b"data: " + text + b"\n\n"
+
+    rewritten = False
+
+    def take_usage(self, chunk: dict[str, Any]) -> None:
+        """Usage is accounted from wherever it stands and sent once, as a chunk of its own, at the end."""
+        self.rewritten = False
+        raw = usage_at(chunk, self.profile.usage_path)
+        usage = parse_usage(raw, self.profile)
+        if usage is None:
+            return
+        self.usage = usage
+        if chunk["choices"]:
+            rest = {key: value for key, value in chunk.items() if key not in ("choices", "usage", "x_groq")}
+            self.usage_chunk = {**rest, "choices": [], "usage": raw}
+            if self.include_usage:
+                chunk["usage"] = None
+            else:
+                chunk.pop("usage", None)
+            self.rewritten = True
+        else:
+            self.usage_chunk = {**chunk, "usage": raw}
+
+    def choice(self, choice: dict[str, Any], chunk: dict[str, Any]) -> tuple[bytes, bool]:
+        """Check and mend one choice in place: frames to send before it, and whether it was changed."""
+        index = choice["index"] if type(choice.get("index")) is int else 0
+        state = self.choices.get(index)
+        if state is None:
+            state = self.choices[index] = ChoiceState()
+        delta = as_dict(choice.get("delta"))
+        changed = choice.get("delta") is not delta or "finish_reason" not in choice or "index" not in choice
+        choice["delta"] = delta
+        choice.setdefault("finish_reason", None)
+        choice.setdefault("index", index)
+        lead = b""
+        if delta.get("role"):
+            if state.role_sent:
+                del delta["role"]
+                changed = True
+        elif not state.role_sent:
+            lead = self.role_chunk(chunk, index)
+        state.role_sent = True
+        changed |= self.mend_content(delta)
+        if type(delta.get("tool_calls")) is list:
+            mended = self.mend_tools(delta, state)
+            if mended is None:
+                return lead + self.fail(INVALID), changed
+            changed |= mended
+        reason = choice["finish_reason"]
+        if reason is not None:
+            if reason in FAILED_FINISHES:
+                return lead + self.fail(REPORTED), changed
+            if reason == "stop" and state.slots.ids:
+                reason = choice["finish_reason"] = "tool_calls"
+                changed = True
+            state.finished = True
+            self.content = True
+            self.finish_reason = str(reason)
+        elif any(value for key, value in delta.items() if key != "role"):
+            self.content = True
+        return lead, changed
+
+    def role_chunk(self, chunk: dict[str, Any], index: int) -> bytes:
+        first = {**chunk, "choices": [{"index": index, "delta": {"role": "assistant", "content": ""},
+                                       "finish_reason": None}]}  # fmt: skip
+        first.pop("usage", None)
+        return b"data: " + json_text.encode(first) + b"\n\n"
+
+    def mend_content(self, delta: dict[str, Any]) -> bool:
+        """Content as an array of parts (Mistral) becomes text and ``reasoning_content``."""
+        content = delta.get("content")
+        if type(content) is not list:
+            return False
+        text: list[str] = []
+        thinking: list[str] = []
+        for part in map(as_dict, content):
+            if part.get("type") == "thinking":
+                thinking.extend(str(as_dict(piece).get("text", "")) for piece in part.get("thinking") or ())
+            elif type(part.get("text")) is str:
+                text.append(part["text"])
+        delta["content"] = "".join(text)
+        if thinking:
+            delta["reasoning_content"] = "".join(thinking)
+        return True
+
+    def mend_tools(self, delta: dict[str, Any], state: ChoiceState) -> bool | None:
+        """Give fragments the index, id and text form they should have had; None if they are no fragments."""
+        changed = False
+        fragments = delta["tool_calls"]
+        for position, raw in enumerate(fragments):
+            fragment = state.slots.resolve(raw, self.stream_id)
+            if fragment is None:
+                return None
+            function = as_dict(raw.get("function"))
+            as_sent = (raw.get("index"), raw.get("id"), function.get("arguments", ""))
+            as_due = (fragment.slot, fragment.id if fragment.new else None, fragment.arguments)
+            if as_sent == as_due:
+                continue
+            changed = True
+            mended = {**raw, "index": fragment.slot, "function": {**function, "arguments": fragment.arguments}}
+            if fragment.new:
+                mended.update(id=fragment.id, type="function")
+            else:
+                mended.pop("id", None)
+                mended["function"].pop("name", None)
+            fragments[position] = mended
+        return changed
+
+    def is_over(self) -> bool:
+        return self.ended
+
+    def all_finished(self) -> bool:
+        if self.profile.ends_with == "eof":
+            return bool(self.choices)
+        return bool(self.choices) and all(state.finished for state in self.choices.values())
+
+    def finish(self) -> bytes:
+        self.ended = True
+        self.content = True
+        if self.include_usage and self.usage_chunk is not None:
+            return b"data: " + json_text.encode(self.usage_chunk) + b"\n\n" + DONE_FRAME
+        return DONE_FRAME

@@ -1,0 +1,132 @@
+"""Chat Completions without streaming: the ``chat.completion`` object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streamward.events import Source
+from streamward.reply import Block, ReasoningBlock, RefusalBlock, Reply, TextBlock, ToolBlock
+from streamward.wire.chat_completions.decode import INVALID, REPORTED, TRUNCATED
+from streamward.wire.chat_completions.encode import annotation, reasoning_details
+from streamward.wire.chat_completions.shapes import (
+    FAILED_FINISHES,
+    FINISH_FROM_WAIST,
+    FINISH_TO_WAIST,
+    NAME,
+    as_dict,
+    count,
+    parse_usage,
+    render_usage,
+    usage_at,
+)  # fmt: skip
+from streamward.wire.chat_completions.tools import ToolSlots
+from streamward.wire.dialect import Context, Profile
+
+
+def parse_reply(body: dict[str, Any], profile: Profile) -> Reply:
+    """The reply that *body* is; ``error`` is set when it is not a completion, or says that it failed."""
+    if body.get("error"):
+        return Reply(error=REPORTED)
+    choices = body.get("choices")
+    choice = choices[0] if type(choices) is list and choices else None
+    if type(choice) is not dict or type(choice.get("message")) is not dict:
+        return Reply(error=INVALID)
+    reason = choice.get("finish_reason")
+    if reason in FAILED_FINISHES:
+        return Reply(error=REPORTED)
+    if type(reason) is not str and profile.ends_with != "eof":
+        return Reply(error=TRUNCATED)
+    stream_id = str(body.get("id") or "")
+    blocks = message_blocks(choice["message"], choice.get("logprobs"), stream_id)
+    finish = FINISH_TO_WAIST.get(str(reason), "other")
+    if finish == "stop" and any(isinstance(block, ToolBlock) for block in blocks):
+        finish = "tool-calls"
+    return Reply(
+        id=stream_id, model=str(body.get("model") or ""), created=count(body.get("created")), blocks=tuple(blocks),
+        finish_reason=finish, raw_reason=None if reason in FINISH_TO_WAIST else str(reason),
+        usage=parse_usage(usage_at(body, profile.usage_path), profile),
+    )  # fmt: skip
+
+
+def message_blocks(message: dict[str, Any], logprobs: Any, stream_id: str) -> list[Block]:
+    blocks: list[Block] = []
+    reasoning = message.get("reasoning_content") or message.get("reasoning") or ""
+    details = [as_dict(detail) for detail in message.get("reasoning_details") or ()]
+    signature = next((d["signature"] for d in details if type(d.get("signature")) is str), None)
+    redacted = next((d["data"] for d in details if type(d.get("data")) is str), None)
+    text, thought = text_of(message.get("content"))
+    if reasoning or thought or signature or redacted:
+        blocks.append(ReasoningBlock("reasoning-0", str(reasoning or thought), signature, redacted))
+    if text:
+        tokens = as_dict(logprobs).get("content")
+        blocks.append(TextBlock("text-0", text, tokens if type(tokens) is list else None))
+    if type(message.get("refusal")) is str and message["refusal"]:
+        blocks.append(RefusalBlock("refusal-0", message["refusal"]))
+    calls = list(message.get("tool_calls") or ())
+    if type(message.get("function_call")) is dict:
+        calls.append({"function": message["function_call"]})
+    slots = ToolSlots()
+    for raw in calls:
+        fragment = slots.resolve({**as_dict(raw), "index": None}, stream_id)
+        if fragment is not None:
+            blocks.append(ToolBlock(fragment.id, fragment.name, fragment.arguments))
+    for number, raw in enumerate(message.get("annotations") or ()):
+        cited = as_dict(as_dict(raw).get("url_citation"))
+        if type(cited.get("url")) is str:
+            blocks.append(Source(f"source-{number}", url=cited["url"], title=cited.get("title") or None))
+    return blocks
+
+
+def text_of(content: Any) -> tuple[str, str]:
+    """Text and thinking of a message's content, a string or an array of parts."""
+    if type(content) is str:
+        return content, ""
+    text: list[str] = []
+    thinking: list[str] = []
+    for part in map(as_dict, content if type(content) is list else ()):
+        if part.get("type") == "thinking":
+            thinking.extend(str(as_dict(piece).get("text", "")) for piece in part.get("thinking") or ())
+        elif type(part.get("text")) is str:
+            text.append(part["text"])
+    return "".join(text), "".join(thinking)
+
+
+def render_reply(reply: Reply, context: Context) -> dict[str, Any]:
+    """The ``chat.completion`` object for *reply*, which must have finished."""
+    message: dict[str, Any] = {"role": "assistant", "content": reply.text or None, "refusal": None}
+    refusals = [block.text for block in reply.blocks if isinstance(block, RefusalBlock)]
+    if refusals:
+        message["refusal"] = "".join(refusals)
+    if reply.reasoning:
+        message["reasoning_content"] = reply.reasoning
+    details = [
+        detail
+        for block in reply.blocks
+        if isinstance(block, ReasoningBlock)
+        for detail in reasoning_details(block.text, block.signature, block.redacted)
+    ]
+    if details:
+        message["reasoning_details"] = details
+    if reply.tool_calls:
+        message["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.input}}
+            for call in reply.tool_calls
+        ]
+    if message["content"] is None and not reply.tool_calls and not refusals:
+        message["content"] = ""
+    sources = [annotation(block) for block in reply.blocks if isinstance(block, Source) and block.url]
+    if sources:
+        message["annotations"] = sources
+    tokens = [token for block in reply.blocks if isinstance(block, TextBlock) for token in block.logprobs or ()]
+    reason = reply.finish_reason or "unknown"
+    body: dict[str, Any] = {
+        "id": context.id, "object": "chat.completion", "created": context.created, "model": context.model,
+        "choices": [{
+            "index": 0, "message": message, "logprobs": {"content": tokens, "refusal": None} if tokens else None,
+            "finish_reason": FINISH_FROM_WAIST.get(reason) or reply.raw_reason or reason,
+        }],
+    }  # fmt: skip
+    body.update((reply.extra or {}).get(NAME, {}))
+    if reply.usage is not None:
+        body["usage"] = render_usage(reply.usage)
+    return body

@@ -1,0 +1,114 @@
+"""Shapes and word lists that both directions of Chat Completions share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from streamward.events import FinishReason, Usage
+from streamward.wire.dialect import Profile
+
+NAME = "chat_completions"
+
+
+class PlainDelta(Struct, frozen=True, gc=False):
+    """A delta with nothing but text in it: what nearly every chunk is."""
+
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    role: None = None
+    tool_calls: None = None
+    function_call: None = None
+    refusal: None = None
+    annotations: None = None
+    reasoning_details: None = None
+
+
+class PlainChoice(Struct, frozen=True, gc=False):
+    delta: PlainDelta
+    index: int = 0
+    finish_reason: None = None
+    logprobs: None = None
+
+
+class PlainChunk(Struct, frozen=True, gc=False):
+    """A chunk that changes nothing but the text. Everything else fails validation and is looked at in full."""
+
+    choices: tuple[PlainChoice]
+    usage: None = None
+    error: None = None
+    x_groq: None = None
+
+
+def parse_usage(value: Any, profile: Profile) -> Usage | None:
+    """Usage as the waist counts it; ``None`` when *value* holds no figures."""
+    if type(value) is not dict:
+        return None
+    prompt, completion, total = (count(value.get(key)) for key in ("prompt_tokens", "completion_tokens", "total_tokens"))
+    if prompt is None and completion is None:
+        return None
+    prompt_details = value.get("prompt_tokens_details")
+    completion_details = value.get("completion_tokens_details")
+    prompt_details = prompt_details if type(prompt_details) is dict else {}
+    completion_details = completion_details if type(completion_details) is dict else {}
+    cached = count(prompt_details.get("cached_tokens"))
+    if cached is None:
+        cached = count(value.get("prompt_cache_hit_tokens"))
+    reasoning = count(completion_details.get("reasoning_tokens"))
+    if profile.output_excludes_reasoning and completion is not None and reasoning:
+        completion += reasoning
+    stated = total if total is not None and total != (prompt or 0) + (completion or 0) else None
+    return Usage(
+        input_tokens=prompt, output_tokens=completion, cached_input_tokens=cached,
+        cache_write_tokens=count(prompt_details.get("cache_write_tokens")), reasoning_tokens=reasoning,
+        total_tokens=stated, extra={NAME: value},
+    )  # fmt: skip
+
+
+def render_usage(usage: Usage) -> dict[str, Any]:
+    """The usage object; vendor fields are put back, the counted ones are ours."""
+    raw = dict((usage.extra or {}).get(NAME, {}))
+    prompt_details = {**as_dict(raw.get("prompt_tokens_details")), "cached_tokens": usage.cached_input_tokens or 0}
+    if usage.cache_write_tokens is not None:
+        prompt_details["cache_write_tokens"] = usage.cache_write_tokens
+    completion_details = as_dict(raw.get("completion_tokens_details"))
+    return {
+        **raw,
+        "prompt_tokens": usage.input_tokens or 0,
+        "completion_tokens": usage.output_tokens or 0,
+        "total_tokens": usage.total,
+        "prompt_tokens_details": prompt_details,
+        "completion_tokens_details": {**completion_details, "reasoning_tokens": usage.reasoning_tokens or 0},
+    }
+
+
+def usage_at(chunk: dict[str, Any], path: tuple[str, ...]) -> Any:
+    """What stands at *path* in *chunk*, or the plain ``usage`` field."""
+    value: Any = chunk
+    for name in path:
+        value = value.get(name) if type(value) is dict else None
+    return chunk.get("usage") if value is None else value
+
+
+def count(value: Any) -> int | None:
+    """A token count, or None for anything that is not a non-negative whole number."""
+    return value if type(value) is int and 0 <= value < 1 << 53 else None
+
+
+def as_dict(value: Any) -> dict[str, Any]:
+    return value if type(value) is dict else {}
+
+
+FINISH_TO_WAIST: dict[str, FinishReason] = {
+    "stop": "stop", "length": "length", "tool_calls": "tool-calls", "function_call": "tool-calls",
+    "content_filter": "content-filter",
+}  # fmt: skip
+
+FINISH_FROM_WAIST: dict[FinishReason, str] = {
+    "stop": "stop", "length": "length", "tool-calls": "tool_calls", "content-filter": "content_filter",
+}  # fmt: skip
+
+FAILED_FINISHES = frozenset({"error", "abort", "cancelled"})
+"""Finish reasons by which vendors say that the generation failed (OpenRouter; vLLM, SGLang)."""

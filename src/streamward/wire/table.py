@@ -1,0 +1,42 @@
+"""The LLM dialects by name, loaded on first use."""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from typing import cast
+
+from streamward.wire.dialect import Context, Decoded, Dialect, Profile
+from streamward.wire.relay import Relay, Transcode
+from streamward.wire.sse import MAX_EVENT_BYTES
+
+DIALECTS: dict[str, str] = {
+    "chat_completions": "streamward.wire.chat_completions",
+    "responses": "streamward.wire.responses",
+    "messages": "streamward.wire.messages",
+    "generate_content": "streamward.wire.generate_content",
+    "ollama": "streamward.wire.ollama",
+}
+
+
+@cache
+def dialect(name: str) -> Dialect:
+    """The module of dialect *name*; KeyError if there is none."""
+    return cast(Dialect, importlib.import_module(DIALECTS[name]))
+
+
+def decoded(name: str, profile: Profile, *, max_event_bytes: int = MAX_EVENT_BYTES) -> Decoded:
+    """A stage from upstream bytes in dialect *name* to events."""
+    module = dialect(name)
+    return Decoded(module.Reader(profile, max_event_bytes=max_event_bytes), module.Decoder(profile))
+
+
+def relay(
+    upstream: str, client: str, profile: Profile, context: Context, *, max_event_bytes: int = MAX_EVENT_BYTES
+) -> Relay:
+    """The relay from dialect *upstream* to dialect *client*: bytes where both are the same and offer it."""
+    if upstream == client == "chat_completions":
+        from streamward.wire.chat_completions import Passthrough
+
+        return Passthrough(profile, include_usage=context.include_usage, max_event_bytes=max_event_bytes)
+    return Transcode(decoded(upstream, profile, max_event_bytes=max_event_bytes), dialect(client).Encoder(context))
