@@ -41,6 +41,10 @@ class Profile(Struct, frozen=True, kw_only=True):
     """Where a chunk holds its usage (Groq: ``x_groq.usage``)."""
     output_excludes_reasoning: bool = False
     """True: stated output tokens leave reasoning tokens out (xAI, Gemini)."""
+    default_max_tokens: int | None = None
+    """Output limit to send when the caller set none and the dialect demands one; None: the dialect's own constant."""
+    effort_form: Literal["budget", "adaptive"] = "budget"
+    """How an effort word of another dialect goes out: as a token budget, or as the provider's own effort words."""
     drops_fields: frozenset[str] = frozenset()
     """Request fields the provider rejects and that change nothing in the answer (``user``, ``store``)."""
     unsupported: frozenset[str] = frozenset()

@@ -1,0 +1,72 @@
+"""Fields of one dialect on their way to another: hints are left out, everything else is refused by name.
+
+``extra[dialect]`` holds what a caller sent beyond the canonical call. A field that cannot change the answer (where to
+cache, which tier to bill) may be left out when the target speaks another dialect; one that can must not be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from streamward.call import Call, Message, ToolOutput
+from streamward.errors import Unsupported
+from streamward.events import Extra
+
+
+def refuse_foreign(call: Call, target: str) -> None:
+    """Raises Unsupported for the first field in *call* that only another dialect than *target* understands."""
+    for extra, path in extras(call):
+        for dialect, fields in extra.items():
+            if dialect == target:
+                continue
+            hints = HINTS.get(dialect, frozenset())
+            for name in fields:
+                if name not in hints:
+                    where = f"{path}.{name}" if path else name
+                    raise Unsupported(
+                        f"{where} is a feature of {dialect} that {target} cannot do; leave it out or pick another model",
+                        param=where,
+                    )
+
+
+def extras(call: Call) -> Iterator[tuple[Extra, str]]:
+    """Every ``extra`` in *call*, with the path of its owner."""
+    if call.extra:
+        yield call.extra, ""
+    for index, tool in enumerate(call.tools):
+        if tool.extra:
+            yield tool.extra, f"tools[{index}]"
+    for index, message in enumerate(call.messages):
+        yield from message_extras(message, f"messages[{index}]")
+
+
+def message_extras(message: Message, path: str) -> Iterator[tuple[Extra, str]]:
+    if message.extra:
+        yield message.extra, path
+    for index, part in enumerate(message.parts):
+        extra = getattr(part, "extra", None)
+        if extra:
+            yield extra, f"{path}.content[{index}]"
+        if isinstance(part, ToolOutput) and not isinstance(part.output, str):
+            for inner, item in enumerate(part.output):
+                if item.extra:
+                    yield item.extra, f"{path}.content[{index}].content[{inner}]"
+
+
+HINTS: dict[str, frozenset[str]] = {
+    "messages": frozenset({
+        "cache_control", "service_tier", "inference_geo", "metadata", "speed", "context_management", "citations",
+        "output_config", "display", "title", "caller",
+    }),
+    "chat_completions": frozenset({
+        "store", "service_tier", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "include_obfuscation",
+        "stream_options", "prediction", "audio_id", "phase", "status", "id", "annotations",
+    }),
+    "responses": frozenset({
+        "store", "service_tier", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "include", "truncation",
+        "background", "stream_options", "phase", "status", "id", "annotations", "logprobs",
+    }),
+    "generate_content": frozenset({"thoughtSignature", "labels", "safetySettings", "thoughtsTokenCount", "videoMetadata"}),
+    "ollama": frozenset({"keep_alive"}),
+}  # fmt: skip
+"""Per dialect, the fields that only steer billing, caching or bookkeeping, or that the canonical call holds as well."""
