@@ -29,9 +29,7 @@ def from_status(status: int, kind: str = "") -> ErrorInfo:
     """The caller's view of an upstream answer with *status*; *kind* is the dialect's word for it, from a known list."""
     said = f"{status} {kind}".strip()
     if status in (401, 403):
-        return ErrorInfo(
-            "upstream_auth", "the provider refused the gateway's credentials; check the provider's api_key", 502
-        )
+        return ErrorInfo("upstream_auth", "the provider refused the gateway's credentials; check the provider's api_key", 502)
     if status == 402:
         return ErrorInfo("insufficient_quota", f"the provider account is out of quota ({said})", 429)
     if status == 404:
@@ -45,14 +43,10 @@ def from_status(status: int, kind: str = "") -> ErrorInfo:
     if status in (408, 504):
         return ErrorInfo("upstream_timeout", f"the provider gave up waiting ({said})", 504, safe_to_retry=True)
     if status in (503, 529):
-        return ErrorInfo(
-            "upstream_error", f"the provider is overloaded; retry later ({said})", 503, safe_to_retry=True
-        )
+        return ErrorInfo("upstream_error", f"the provider is overloaded; retry later ({said})", 503, safe_to_retry=True)
     if 400 <= status < 500 and status != 409:
         return ErrorInfo("upstream_rejected", f"the provider rejected the request ({said})", 400)
     return ErrorInfo("upstream_error", f"the provider failed ({said})", 502, safe_to_retry=True)
 
 
-CONTEXT_TOO_LONG = ErrorInfo(
-    "context_length_exceeded", "the messages are longer than the model's context; shorten them", 400
-)
+CONTEXT_TOO_LONG = ErrorInfo("context_length_exceeded", "the messages are longer than the model's context; shorten them", 400)
