@@ -1,5 +1,5 @@
 /** The frame of the page: header, the current view, dialogs, keyboard shortcuts. */
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { CodeDialog, KeyDialog, ShortcutsDialog } from "./components/Dialogs";
 import { Header } from "./components/Header";
 import { SettingsDialog } from "./components/Settings";
@@ -66,9 +66,12 @@ function exampleRequest({ chat, settings }: Session) {
   return chatRequest(turns, settings);
 }
 
-function useShortcuts(session: Session) {
+function useShortcuts(current: Session) {
+  const latest = useRef(current);
+  latest.current = current;
   useEffect(() => {
     const onKeyDown = (event: KeyboardEvent) => {
+      const session = latest.current;
       if (event.defaultPrevented || event.ctrlKey || event.metaKey) return;
       // By the key's place, since Alt types other letters on some systems.
       const byAlt: Record<string, () => void> = {
@@ -90,5 +93,5 @@ function useShortcuts(session: Session) {
     };
     document.addEventListener("keydown", onKeyDown);
     return () => document.removeEventListener("keydown", onKeyDown);
-  }, [session]);
+  }, []);
 }

@@ -82,7 +82,7 @@ def content_security_policy(html: bytes) -> str:
             "default-src 'self'",
             " ".join(["script-src 'self'", *hashes["script"]]),
             " ".join(["style-src 'self'", *hashes["style"]]),
-            "img-src 'self'",
+            "img-src 'self' data:",
             "connect-src 'self'",
             "object-src 'none'",
             "base-uri 'none'",

@@ -99,8 +99,7 @@ export function ChatView({ session }: { session: Session }) {
             disabled={settings.model === ""}
           />
           <p className="dock-hint" id="composer-hint">
-            {note ? `${note.label}. ` : ""}
-            {note ? note.text.replace(/^This is /, "It is ") : "Models make mistakes. Check what matters."}
+            {note?.short ?? "Models make mistakes. Check what matters."}
           </p>
         </div>
       </main>

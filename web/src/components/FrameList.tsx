@@ -1,6 +1,6 @@
 /** The list of frames, windowed: only the rows in view exist, so fifty thousand frames cost as much as fifty. */
 import { type KeyboardEvent, useEffect, useLayoutEffect, useRef, useState } from "react";
-import { isErrorFrame, type LoggedFrame } from "../lib/frames";
+import { describeFrame, isErrorFrame, type LoggedFrame } from "../lib/frames";
 import { formatBytes, formatMs } from "../lib/metrics";
 
 const ROW_PX = 28;
@@ -127,11 +127,13 @@ export function FrameList({ frames, selected, onSelect }: Props) {
   );
 }
 
-/** What differs between frames, first: the delta of a chunk, else the text as it is. */
+const previews = new WeakMap<LoggedFrame, string>();
+
 function preview(frame: LoggedFrame): string {
-  if (frame.kind === "comment") return `: ${frame.data}`;
-  const prefix = frame.event === "message" ? "" : `${frame.event} · `;
-  const delta = /"delta":(\{.*\}),"(?:finish_reason|logprobs)"/.exec(frame.data)?.[1];
-  if (delta !== undefined && delta !== "{}") return prefix + delta;
-  return prefix + (frame.data || frame.raw).slice(0, 300);
+  let text = previews.get(frame);
+  if (text === undefined) {
+    text = describeFrame(frame).slice(0, 300);
+    previews.set(frame, text);
+  }
+  return text;
 }

@@ -43,11 +43,12 @@ export function Header({ session, viewId, onView }: Props) {
         </span>
       )}
       <div className="header-actions" role="toolbar" aria-label="Actions">
-        <IconButton icon="plus" label="New chat" shortcut="Alt+N" onClick={chat.clear} disabled={chat.state.turns.length === 0} />
-        <IconButton icon="code" label="Request as code" shortcut="Alt+C" onClick={() => session.setDialog("code")} />
+        <IconButton icon="plus" label="New chat" text="New chat" shortcut="Alt+N" onClick={chat.clear} disabled={chat.state.turns.length === 0} />
+        <IconButton icon="code" label="Request as code" text="Code" shortcut="Alt+C" onClick={() => session.setDialog("code")} />
         <IconButton
           icon="frames"
           label="Frame inspector"
+          text="Frames"
           shortcut="Alt+I"
           pressed={session.inspectorOpen}
           onClick={() => session.setInspectorOpen((open) => !open)}

@@ -1,5 +1,6 @@
 /** The turns of the conversation: user messages with editing, assistant replies with everything known about them. */
 import { memo, useEffect, useRef, useState } from "react";
+import { adviceFor } from "../lib/advice";
 import { modelNote } from "../lib/models";
 import type { AssistantTurn, UserTurn } from "../lib/state";
 import { CopyButton } from "./controls";
@@ -94,6 +95,7 @@ export const AssistantMessage = memo(function AssistantMessage(props: AssistantP
   const running = reply.ending === null;
   const note = modelNote(turn.model);
   const text = reply.text || reply.refusal;
+  const retryShown = reply.ending !== null && adviceFor(reply.ending)?.retry === true;
   const waiting = running && !text && !reply.reasoning && reply.tools.length === 0;
   return (
     <li className="turn turn-assistant" aria-busy={running}>
@@ -128,7 +130,7 @@ export const AssistantMessage = memo(function AssistantMessage(props: AssistantP
         {!running && (
           <div className="row-actions">
             {text && <CopyButton text={() => text} label="Copy the answer" compact />}
-            {last && (
+            {last && !retryShown && (
               <button type="button" className="text-button compact" onClick={() => onRetry(turn.id)}>
                 <Icon name="retry" size={15} />
                 Regenerate

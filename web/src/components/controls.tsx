@@ -6,13 +6,15 @@ interface IconButtonProps {
   icon: IconName;
   label: string;
   onClick: () => void;
+  /** Shown beside the icon where there is room. */
+  text?: string;
   shortcut?: string;
   pressed?: boolean;
   disabled?: boolean;
   className?: string;
 }
 
-export function IconButton({ icon, label, onClick, shortcut, pressed, disabled, className = "" }: IconButtonProps) {
+export function IconButton({ icon, label, text, onClick, shortcut, pressed, disabled, className = "" }: IconButtonProps) {
   return (
     <button
       type="button"
@@ -25,6 +27,7 @@ export function IconButton({ icon, label, onClick, shortcut, pressed, disabled, 
       disabled={disabled}
     >
       <Icon name={icon} />
+      {text && <span aria-hidden="true">{text}</span>}
     </button>
   );
 }

@@ -1,7 +1,8 @@
-/** The two calls this page makes: the models list, and a streamed chat completion. Reads bytes; meaning lives in reply.ts. */
-import { type SseFrame, SseReader } from "../sse";
-import { type Ending, isObject, readError, ReplyBuilder, type Reply } from "./reply";
+/** The two calls this page makes: the models list, and a streamed chat completion read by the worker. */
+import { type Ending, isObject, ReplyBuilder, type Reply } from "./reply";
 import type { ChatRequest } from "./state";
+import type { FromWorker, ToWorker } from "./stream.worker";
+import { noConnection, refusal, type TimedFrame, type WireEnd } from "./wire";
 
 export interface Model {
   id: string;
@@ -15,7 +16,6 @@ export class ApiError extends Error {
     readonly status: number,
     readonly code: string,
     message: string,
-    readonly retryAfter: number | null = null,
   ) {
     super(message);
   }
@@ -30,9 +30,14 @@ function headersFor(key: string): Record<string, string> {
   return key ? { Authorization: `Bearer ${key}` } : {};
 }
 
-export async function fetchModels(key: string, signal?: AbortSignal): Promise<Model[]> {
-  const response = await send("v1/models", { headers: headersFor(key), signal: signal ?? null });
-  if (!response.ok) throw await errorFrom(response);
+export async function fetchModels(key: string, signal: AbortSignal): Promise<Model[]> {
+  const response = await fetch(apiUrl("v1/models"), { headers: headersFor(key), signal }).catch(() => {
+    throw new ApiError(0, "no_connection", "The server did not answer. Is streamward still running?");
+  });
+  if (!response.ok) {
+    const { status, code, message } = await refusal(response);
+    throw new ApiError(status, code, message);
+  }
   const body: unknown = await response.json().catch(() => null);
   const list = isObject(body) && Array.isArray(body.data) ? body.data : [];
   return list.filter(isObject).flatMap((model) => {
@@ -43,97 +48,75 @@ export async function fetchModels(key: string, signal?: AbortSignal): Promise<Mo
 }
 
 export interface StreamListener {
-  /** Each frame as it is read; *read* numbers the reads of the body. */
-  frame(frame: SseFrame, atMs: number, read: number): void;
-  /** After every read that changed the reply. */
+  frames(frames: readonly TimedFrame[]): void;
+  /** After the reply took in those frames. */
   progress(builder: ReplyBuilder): void;
 }
 
-/** Streams one reply to its end and never throws: the reply's `ending` says what happened. */
-export async function streamReply(
-  request: ChatRequest,
-  key: string,
-  signal: AbortSignal,
-  listener: StreamListener,
-): Promise<Reply> {
+/** Streams one reply to its end and never rejects: the reply's `ending` says what happened. */
+export function streamReply(request: ChatRequest, key: string, signal: AbortSignal, listener: StreamListener): Promise<Reply> {
   const startedAt = performance.now();
   const builder = new ReplyBuilder(startedAt);
-  let committed = false;
-  try {
-    const response = await send("v1/chat/completions", {
-      method: "POST",
-      headers: { "Content-Type": "application/json", Accept: "text/event-stream", ...headersFor(key) },
-      body: JSON.stringify(request),
-      signal,
-    });
-    if (!response.ok) throw await errorFrom(response);
-    const type = response.headers.get("content-type") ?? "nothing";
-    if (!type.toLowerCase().startsWith("text/event-stream") || response.body === null) {
-      throw new ApiError(response.status, "not_a_stream", `Expected a stream of events, the server sent ${type}.`);
-    }
-    committed = true;
-    await readBody(response.body, startedAt, builder, listener);
-    return builder.close();
-  } catch (error) {
-    return builder.end(endingFor(error, signal, committed));
-  }
-}
-
-async function readBody(
-  body: ReadableStream<Uint8Array>,
-  startedAt: number,
-  builder: ReplyBuilder,
-  listener: StreamListener,
-): Promise<void> {
-  const sse = new SseReader();
-  const reader = body.getReader();
-  try {
-    for (let read = 0; ; read++) {
-      const { value, done } = await reader.read();
-      const now = performance.now();
-      const frames = done ? sse.close() : sse.feed(value);
-      for (const frame of frames) {
-        listener.frame(frame, now - startedAt, read);
-        if (frame.kind === "event") builder.feed(frame.data, now);
+  const send = {
+    url: apiUrl("v1/chat/completions"),
+    headers: { "Content-Type": "application/json", Accept: "text/event-stream", ...headersFor(key) },
+    body: JSON.stringify(request),
+  };
+  return new Promise((resolve) => {
+    const call = openCall((event) => {
+      // Frames still on the way from the worker when the user stopped are not taken in.
+      if (signal.aborted) return;
+      if (event.kind === "frames") {
+        listener.frames(event.frames);
+        for (const { frame, atMs } of event.frames) {
+          if (frame.kind === "event") builder.feed(frame.data, startedAt + atMs);
+        }
+        listener.progress(builder);
+      } else {
+        resolve(event.kind === "end" ? builder.close() : builder.end(endingFor(event)));
       }
-      if (done) return;
-      if (frames.length > 0) listener.progress(builder);
-      // Read on to the end of the body, past [DONE]: the connection can then be used again, and the inspector sees all.
-    }
-  } catch (error) {
-    await reader.cancel().catch(() => undefined);
-    throw error;
-  }
+    });
+    signal.addEventListener("abort", () => {
+      call({ abort: true });
+      resolve(builder.end({ kind: "stopped" }));
+    });
+    call({ send });
+  });
 }
 
-async function send(path: string, init: RequestInit): Promise<Response> {
-  try {
-    return await fetch(apiUrl(path), init);
-  } catch (error) {
-    if (init.signal?.aborted) throw error;
-    throw new ApiError(0, "no_connection", "The server did not answer. Is streamward still running?");
-  }
+function endingFor(event: Exclude<WireEnd, { kind: "end" }>): Ending {
+  if (event.kind === "refused") return event;
+  const message = `The connection broke in the middle of the answer (${event.message}).`;
+  return { kind: "interrupted", code: "connection_lost", message };
 }
 
-async function errorFrom(response: Response): Promise<ApiError> {
-  const text = await response.text().catch(() => "");
-  let body: unknown = null;
-  try {
-    body = JSON.parse(text);
-  } catch {
-    // Not JSON: some proxy's page, perhaps. The status has to do.
-  }
-  const { code, message } = readError(isObject(body) ? body.error : null, `http_${response.status}`);
-  const seconds = Number(response.headers.get("retry-after") ?? "");
-  return new ApiError(response.status, code, message, seconds > 0 ? seconds : null);
+// One worker for the page, started with the first request.
+let worker: Worker | null = null;
+let calls = 0;
+const listeners = new Map<number, (event: FromWorker["event"]) => void>();
+
+function openCall(listen: (event: FromWorker["event"]) => void): (message: DistributiveOmit<ToWorker, "id">) => void {
+  worker ??= startWorker();
+  const id = ++calls;
+  listeners.set(id, listen);
+  return (message) => worker?.postMessage({ id, ...message } as ToWorker);
 }
 
-function endingFor(error: unknown, signal: AbortSignal, committed: boolean): Ending {
-  if (signal.aborted) return { kind: "stopped" };
-  if (error instanceof ApiError) {
-    return { kind: "refused", status: error.status, code: error.code, message: error.message, retryAfter: error.retryAfter };
-  }
-  const message = error instanceof Error ? error.message : String(error);
-  if (!committed) return { kind: "refused", status: 0, code: "no_connection", message, retryAfter: null };
-  return { kind: "interrupted", code: "connection_lost", message: `The connection broke in the middle of the answer (${message}).` };
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
+
+function startWorker(): Worker {
+  const started = new Worker(new URL("./stream.worker.ts", import.meta.url), { type: "module", name: "streams" });
+  started.addEventListener("message", ({ data }: MessageEvent<FromWorker>) => {
+    const listen = listeners.get(data.id);
+    if (data.event.kind !== "frames") listeners.delete(data.id);
+    listen?.(data.event);
+  });
+  started.addEventListener("error", () => {
+    // The script did not load (the server is gone) or died: no call will get another answer.
+    worker = null;
+    const open = [...listeners.values()];
+    listeners.clear();
+    for (const listen of open) listen(noConnection());
+  });
+  return started;
 }

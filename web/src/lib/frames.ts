@@ -5,6 +5,7 @@
  * once per animation frame. Bounded: see MAX_FRAMES.
  */
 import type { SseFrame } from "../sse";
+import { isObject } from "./reply";
 
 export interface LoggedFrame extends SseFrame {
   number: number;
@@ -118,6 +119,29 @@ export function filterFrames(frames: readonly LoggedFrame[], kind: FrameKind, te
     if (kind === "errors" && !isErrorFrame(frame)) return false;
     return needle === "" || frame.raw.toLowerCase().includes(needle);
   });
+}
+
+/** One line that says what this frame adds: of a chunk only what differs from the others. */
+export function describeFrame(frame: SseFrame): string {
+  if (frame.kind === "comment") return `: ${frame.data}`;
+  if (frame.kind !== "event") return `${frame.kind} · ${frame.raw}`;
+  const prefix = frame.event === "message" ? "" : `${frame.event} · `;
+  let chunk: unknown;
+  try {
+    chunk = JSON.parse(frame.data);
+  } catch {
+    return prefix + frame.data;
+  }
+  if (!isObject(chunk)) return prefix + frame.data;
+  const choice: unknown = Array.isArray(chunk.choices) ? chunk.choices[0] : undefined;
+  const parts: string[] = [];
+  if (chunk.error) parts.push(`error ${JSON.stringify(chunk.error)}`);
+  if (isObject(choice)) {
+    if (isObject(choice.delta) && Object.keys(choice.delta).length > 0) parts.push(JSON.stringify(choice.delta));
+    if (choice.finish_reason) parts.push(`finish_reason ${JSON.stringify(choice.finish_reason)}`);
+  }
+  if (chunk.usage) parts.push(`usage ${JSON.stringify(chunk.usage)}`);
+  return prefix + (parts.join(" · ") || frame.data);
 }
 
 /** Frames counted into equal slices of time, for the arrival strip. */

@@ -40,6 +40,8 @@ export interface ModelNote {
   kind: "simulated" | "toy";
   label: string;
   text: string;
+  /** One line, for under the message field. */
+  short: string;
 }
 
 export function modelNote(id: string): ModelNote | null {
@@ -48,6 +50,7 @@ export function modelNote(id: string): ModelNote | null {
       kind: "simulated",
       label: "Simulated",
       text: "This is a simulated model: a script, not an AI. It shows how streaming works, with no key.",
+      short: "Simulated: a script, not an AI.",
     };
   }
   if (id === "local/tiny") {
@@ -55,6 +58,7 @@ export function modelNote(id: string): ModelNote | null {
       kind: "toy",
       label: "Toy model",
       text: "This is a real but tiny model, trained only on this project. It knows nothing else and is often wrong.",
+      short: "A toy that only knows this project, and is often wrong.",
     };
   }
   return null;

@@ -40,9 +40,15 @@ export function useChat(settings: Settings, apiKey: string, log: FrameLog, onUna
   const latest = useRef({ state, settings, apiKey, onUnauthorized });
   latest.current = { state, settings, apiKey, onUnauthorized };
 
+  // Not for each token: at rest, and when the page goes away in the middle of a reply.
   useEffect(() => {
     if (state.running === null) writeStored(sessionStorage, "chat", state);
   }, [state]);
+  useEffect(() => {
+    const save = () => writeStored(sessionStorage, "chat", latest.current.state);
+    addEventListener("pagehide", save);
+    return () => removeEventListener("pagehide", save);
+  }, []);
 
   const begin = useCallback<Chat["begin"]>(
     (partial) => {
@@ -99,7 +105,12 @@ async function stream(
       if (!ended) dispatch({ type: "progress", replyId, reply: builder.reply });
     });
   };
-  const reply = await streamReply(request, key, signal, { frame: (...args) => log.push(...args), progress });
+  const reply = await streamReply(request, key, signal, {
+    frames: (frames) => {
+      for (const { frame, atMs, read } of frames) log.push(frame, atMs, read);
+    },
+    progress,
+  });
   ended = true;
   dispatch({ type: "end", replyId, reply });
   return reply.ending?.kind === "refused" ? reply.ending.status : null;
