@@ -1,0 +1,5 @@
+"""The functions host: file-routed Python functions that stream, with deadlines, live logs and drains.
+
+The front (this package) owns client connections and deadlines and never imports user code; the code runs in
+processes of ``streamward.functions.worker``. Follows the functions host contract (docs/reference/functions.md).
+"""
