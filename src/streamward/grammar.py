@@ -49,6 +49,7 @@ class Checker:
         self.used: set[tuple[str, str]] = set()
         self.called: set[str] = set()
         self.step_open = False
+        self.stepped = False
 
     def feed(self, event: Event) -> list[str]:
         tag = type(event).__struct_config__.tag
@@ -69,12 +70,13 @@ class Checker:
         elif isinstance(event, ToolCall):
             self.called.add(event.id)
         elif isinstance(event, (ToolResult, ToolError)):
-            if event.id not in self.called:
+            # Before the first step: outputs of calls from an earlier turn that were approved since.
+            if event.id not in self.called and (self.stepped or self.used):
                 problems.append(f"{tag} for {event.id!r}, which was never called")
         elif isinstance(event, StepStart):
             if self.step_open:
                 problems.append("start-step inside a step")
-            self.step_open = True
+            self.step_open = self.stepped = True
         elif isinstance(event, StepFinish):
             if not self.step_open:
                 problems.append("finish-step without start-step")
