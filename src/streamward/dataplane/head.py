@@ -1,0 +1,204 @@
+"""Strict reading of HTTP/1.1 request heads and chunked bodies. Pure.
+
+Follows RFC 9112. Everything a proxy in front of us could read differently is refused: both lengths, repeated lengths,
+bare CR, NUL, a space before the colon, folded lines, other transfer codings. Nothing here is lenient.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_to_bytes
+
+from msgspec import Struct
+
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+VALUE = rb"[\t\x20-\x7e\x80-\xff]*"
+HEAD = re.compile(
+    rb"(" + TOKEN + rb") ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])\r\n((?:" + TOKEN + rb":" + VALUE + rb"\r\n)*)\r\n"
+)
+VERSION = re.compile(rb"[^ \r\n]+ [^ \r\n]+ HTTP/(?!1\.[01]\r)\S+\r\n")
+ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
+CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+HOST = re.compile(rb"[0-9A-Za-z.\-_~%!$&'()*+,;=\[\]:]*")
+
+MAX_CHUNK_LINE = 4096  # chunk extensions are allowed and ignored; nobody needs long ones
+MAX_TRAILER_BYTES = 8192
+
+
+class BadRequest(Exception):
+    """The bytes are not a request we serve; the connection is closed after the answer."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+class Limits(Struct, frozen=True):
+    """Bounds of one request head."""
+
+    max_head_bytes: int = 32768
+    max_fields: int = 100
+    max_target_bytes: int = 8192
+    head_timeout_s: float = 10.0
+    keep_alive_s: float = 75.0
+
+
+class Head(Struct, frozen=True):
+    """A parsed head. ``content_length`` is None for a chunked body, 0 without one."""
+
+    method: str
+    target: bytes
+    minor: int
+    fields: list[tuple[bytes, bytes]]
+    by_name: dict[bytes, bytes]
+    content_length: int | None
+    keep_alive: bool
+
+
+def parse_head(data: bytes, limits: Limits) -> Head:
+    """The head that *data* (up to and including the blank line) is.
+
+    Raises:
+        BadRequest: 400, 414, 431, 501 or 505, with a sentence for the client.
+    """
+    match = HEAD.fullmatch(data)
+    if match is None:
+        raise malformed(data)
+    method, target, minor, block = match.groups()
+    if len(target) > limits.max_target_bytes:
+        raise BadRequest(414, "uri_too_long", f"the request target is longer than {limits.max_target_bytes} bytes")
+    lines = block.split(b"\r\n")
+    lines.pop()
+    if len(lines) > limits.max_fields:
+        raise BadRequest(431, "header_too_large", f"the request has more than {limits.max_fields} header fields")
+    fields: list[tuple[bytes, bytes]] = []
+    by_name: dict[bytes, bytes] = {}
+    for line in lines:
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        value = value.strip(b" \t")
+        fields.append((name, value))
+        if name in by_name:
+            if name in SINGLE:
+                raise BadRequest(400, "bad_framing", f"the header {name.decode()} stands twice")
+            by_name[name] = by_name[name] + (b"; " if name == b"cookie" else b", ") + value
+        else:
+            by_name[name] = value
+    host = by_name.get(b"host")
+    if (host is None and minor == b"1") or (host is not None and not HOST.fullmatch(host)):
+        raise BadRequest(400, "bad_host", "a valid Host header is required")
+    return Head(
+        method.decode(), target, int(minor), fields, by_name, body_length(by_name, int(minor)),
+        keeps_alive(by_name.get(b"connection", b"").lower(), int(minor)),
+    )  # fmt: skip
+
+
+def malformed(data: bytes) -> BadRequest:
+    if VERSION.match(data):
+        return BadRequest(505, "http_version", "only HTTP/1.0 and HTTP/1.1 are served here")
+    return BadRequest(400, "malformed_request", "the request head is not valid HTTP/1.1")
+
+
+def body_length(by_name: dict[bytes, bytes], minor: int) -> int | None:
+    """Length of the body: RFC 9112 section 6.3, with every ambiguity refused."""
+    coding = by_name.get(b"transfer-encoding")
+    stated = by_name.get(b"content-length")
+    if coding is not None:
+        if stated is not None:
+            raise BadRequest(400, "bad_framing", "both Content-Length and Transfer-Encoding were sent; send one")
+        if minor == 0:
+            raise BadRequest(400, "bad_framing", "Transfer-Encoding is not part of HTTP/1.0")
+        if coding.lower() != b"chunked":
+            raise BadRequest(501, "bad_framing", "the only transfer coding served here is chunked")
+        return None
+    if stated is None:
+        return 0
+    if not stated.isdigit() or len(stated) > 18:
+        raise BadRequest(400, "bad_framing", "Content-Length is not a whole number")
+    return int(stated)
+
+
+def keeps_alive(connection: bytes, minor: int) -> bool:
+    options = {option.strip() for option in connection.split(b",")}
+    return b"close" not in options if minor else b"keep-alive" in options
+
+
+def split_target(target: bytes) -> tuple[str, bytes, bytes]:
+    """(decoded path, raw path, query) of a request target in origin, absolute or asterisk form."""
+    if target[:1] != b"/":
+        target = ABSOLUTE.sub(b"", target, count=1)
+        if target[:1] != b"/":
+            target = b"/" + target if target[:1] in (b"?", b"") else target
+    raw_path, _, query = target.partition(b"?")
+    path = raw_path if b"%" not in raw_path else unquote_to_bytes(raw_path)
+    return path.decode("utf-8", "replace"), raw_path, query
+
+
+class ChunkedBody:
+    """Decoder of the chunked transfer coding (RFC 9112 7.1); feed bytes, get body bytes.
+
+    ``rest`` holds what came after the body once ``ended``. Raises BadRequest on anything irregular.
+    """
+
+    __slots__ = ("buffer", "ended", "left", "rest", "state", "trailer_bytes")
+
+    def __init__(self) -> None:
+        self.buffer = b""
+        self.left = 0
+        self.state = "size"
+        self.ended = False
+        self.rest = b""
+        self.trailer_bytes = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        out: list[bytes] = []
+        data = self.buffer + data if self.buffer else data
+        self.buffer = b""
+        at = 0
+        while not self.ended:
+            if self.state == "data":
+                piece = data[at : at + self.left]
+                if piece:
+                    out.append(piece)
+                at += len(piece)
+                self.left -= len(piece)
+                if self.left:
+                    return out
+                self.state = "crlf"
+            end = data.find(b"\n", at)
+            if end < 0:
+                if len(data) - at > MAX_CHUNK_LINE:
+                    raise BadRequest(400, "bad_chunk", "a chunk line is too long")
+                self.buffer = data[at:]
+                return out
+            line = data[at : end + 1]
+            at = end + 1
+            self.line(line)
+        self.rest = data[at:]
+        return out
+
+    def line(self, line: bytes) -> None:
+        if line[-2:] != b"\r\n":
+            raise BadRequest(400, "bad_chunk", "a chunk line does not end in CRLF")
+        body = line[:-2]
+        if self.state == "crlf":
+            if body:
+                raise BadRequest(400, "bad_chunk", "chunk data is longer than its stated size")
+            self.state = "size"
+        elif self.state == "size":
+            match = CHUNK_SIZE.fullmatch(body)
+            if match is None:
+                raise BadRequest(400, "bad_chunk", "a chunk size is not a hexadecimal number")
+            self.left = int(match.group(1), 16)
+            self.state = "data" if self.left else "trailer"
+        else:  # trailer fields are read and dropped
+            self.trailer_bytes += len(line)
+            if self.trailer_bytes > MAX_TRAILER_BYTES:
+                raise BadRequest(431, "header_too_large", "the trailer section is too large")
+            self.ended = not body
+
+
+SINGLE = frozenset((b"content-length", b"transfer-encoding", b"host", b"authorization", b"content-type"))
+"""Fields that must not stand twice: each has decided a request smuggling or an identity mix-up somewhere."""
