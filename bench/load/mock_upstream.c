@@ -3,13 +3,13 @@
  *   mock_upstream [PORT]      prints {"port": N} once it listens on 127.0.0.1
  *
  *   POST /v1/chat/completions   the model id says what to answer, see script.h:
- *       bench-16-0     16 tokens, flat out          bench-250-20   250 tokens, one each 20 ms, one write per token
+ *       bench-16-0     16 tokens, flat out          bench-250-20   250 tokens, one each 20 ms
  *       bench-idle     one token, then silence until the client leaves
  *   GET  /v1/models             one model
  *   GET  /stats                 counters as JSON: whether a gateway reuses its connections, and closes cut streams
  *
- * One thread, one epoll set, level-triggered. Responses are shared, read-only scripts. Keep-alive, Content-Length
- * request bodies only (a chunked one gets 400). No TLS, no authentication: loopback only. */
+ * One write per event, paced or not. One thread, one epoll set, level-triggered. Responses are shared, read-only
+ * scripts. Keep-alive, Content-Length request bodies only (a chunked one gets 400). No TLS, no authentication. */
 #include "net.h"
 #include "script.h"
 #include "wheel.h"
@@ -83,7 +83,19 @@ static void end_response(Conn *conn) {
     conn->script = NULL;
 }
 
-/* Send what is due, then arm the timer or end the response. Returns false when the connection broke. */
+/* Arm the timer of the next step. Flat out means: one event to every stream in turn, as a batching model server does,
+ * not one stream after another. */
+static void plan_next_step(Conn *conn) {
+    if (!conn->script->pace_ms) {
+        wheel_add_soon(&wheel, &conn->timer);
+        return;
+    }
+    /* From the planned time, not from now: lateness must not add up. */
+    conn->next_ns += conn->script->pace_ms * 1000000ull;
+    wheel_add(&wheel, &conn->timer, conn->next_ns);
+}
+
+/* Send what is due, then plan the next step or end the response. Returns false when the connection broke. */
 static bool push(Conn *conn) {
     while (conn->sent < conn->due) {
         ssize_t n = send(conn->fd, conn->out + conn->sent, conn->due - conn->sent, MSG_NOSIGNAL);
@@ -96,13 +108,9 @@ static bool push(Conn *conn) {
     }
     watch(conn, false);
     const Script *script = conn->script;
-    if (!script || (conn->step + 1 == script->steps && !script->endless)) {
-        end_response(conn);
-    } else if (conn->step + 1 < script->steps && !conn->timer.next) {
-        /* From the planned time, not from now: lateness must not add up. */
-        conn->next_ns += script->pace_ms * 1000000ull;
-        wheel_add(&wheel, &conn->timer, conn->next_ns);
-    }
+    bool last = !script || conn->step + 1 == script->steps;
+    if (last && !(script && script->endless)) end_response(conn);
+    else if (!last) plan_next_step(conn);
     return true;
 }
 

@@ -126,7 +126,6 @@ static void end_step(Script *script, const Text *text) {
 static void build_stream(Script *script, const Request *request) {
     Text text = {0};
     char choice[256], usage[256];
-    bool cut = request->idle || request->pace_ms;
     /* OpenAI sends a null usage in every chunk when the usage chunk was asked for. */
     const char *none = request->usage ? ",\"usage\":null" : "";
     appendf(&text,
@@ -136,12 +135,12 @@ static void build_stream(Script *script, const Request *request) {
                  "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null},\"logprobs\":null,"
                  "\"finish_reason\":null}", none);
     for (unsigned i = 0; i < request->tokens; i++) {
-        if (cut) end_step(script, &text);
+        end_step(script, &text);
         snprintf(choice, sizeof choice,
                  "{\"index\":0,\"delta\":{\"content\":\"%s\"},\"logprobs\":null,\"finish_reason\":null}", WORDS[i % N_WORDS]);
         append_chunk(&text, request, choice, none);
     }
-    if (cut) end_step(script, &text);
+    end_step(script, &text);
     if (!request->idle) {
         append_chunk(&text, request, "{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"stop\"}", none);
         if (request->usage) append_chunk(&text, request, "", usage_json(request, usage, sizeof usage));

@@ -5,7 +5,7 @@
  *   | head, role chunk | token | token | ... | finish, usage, [DONE], last chunk |
  *                  ends[0]  ends[1]                                     ends[n-1]
  *
- * Every SSE event is one HTTP chunk, as servers that write per event send it. Flat-out scripts have one step. */
+ * Every SSE event is one HTTP chunk, as servers that write per event send it. */
 #ifndef BENCH_SCRIPT_H
 #define BENCH_SCRIPT_H
 
@@ -17,7 +17,7 @@ typedef struct Script {
     char *bytes;
     size_t *ends;
     size_t steps;
-    unsigned pace_ms; /* between steps; 0 = one step */
+    unsigned pace_ms; /* between steps; 0 = as fast as possible */
     bool endless;     /* after the last step: silence until the peer closes */
     bool stream;
 } Script;

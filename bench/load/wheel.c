@@ -23,6 +23,7 @@ static void unlink_timer(Timer *timer) {
 
 void wheel_init(Wheel *wheel, uint64_t now) {
     for (int i = 0; i < WHEEL_SLOTS; i++) make_empty(&wheel->slots[i]);
+    make_empty(&wheel->soon);
     make_empty(&wheel->ready);
     wheel->tick = now / TICK_NS;
     wheel->count = 0;
@@ -35,13 +36,24 @@ void wheel_add(Wheel *wheel, Timer *timer, uint64_t due) {
     wheel->count++;
 }
 
+void wheel_add_soon(Wheel *wheel, Timer *timer) {
+    insert(&wheel->soon, timer);
+    wheel->count++;
+}
+
 void wheel_remove(Wheel *wheel, Timer *timer) {
     if (!timer->next) return;
     unlink_timer(timer);
     wheel->count--;
 }
 
+static void make_ready(Wheel *wheel, Timer *timer) {
+    unlink_timer(timer);
+    insert(&wheel->ready, timer);
+}
+
 void wheel_advance(Wheel *wheel, uint64_t now) {
+    while (wheel->soon.next != &wheel->soon) make_ready(wheel, wheel->soon.next);
     uint64_t target = now / TICK_NS;
     /* After a long stall one turn visits every slot; more turns would find nothing new. */
     uint64_t first = target - wheel->tick > WHEEL_SLOTS ? target - WHEEL_SLOTS + 1 : wheel->tick + 1;
@@ -49,9 +61,7 @@ void wheel_advance(Wheel *wheel, uint64_t now) {
         Timer *head = &wheel->slots[tick % WHEEL_SLOTS];
         for (Timer *timer = head->next, *next; timer != head; timer = next) {
             next = timer->next;
-            if (timer->tick > target) continue;
-            unlink_timer(timer);
-            insert(&wheel->ready, timer);
+            if (timer->tick <= target) make_ready(wheel, timer);
         }
     }
     if (target > wheel->tick) wheel->tick = target;
@@ -66,6 +76,7 @@ Timer *wheel_pop(Wheel *wheel) {
 
 int wheel_timeout_ms(const Wheel *wheel, uint64_t now) {
     if (!wheel->count) return -1;
+    if (wheel->soon.next != &wheel->soon) return 0;
     for (unsigned ahead = 1; ahead < WHEEL_SLOTS; ahead++) {
         const Timer *head = &wheel->slots[(wheel->tick + ahead) % WHEEL_SLOTS];
         if (head->next == head) continue;

@@ -17,6 +17,7 @@ typedef struct Timer {
 
 typedef struct Wheel {
     Timer slots[WHEEL_SLOTS]; /* heads of circular lists */
+    Timer soon;               /* added for the next turn of the event loop */
     Timer ready;              /* expired, not yet popped */
     uint64_t tick;            /* the last millisecond handled */
     unsigned count;
@@ -24,6 +25,7 @@ typedef struct Wheel {
 
 void wheel_init(Wheel *wheel, uint64_t now);
 void wheel_add(Wheel *wheel, Timer *timer, uint64_t due);
+void wheel_add_soon(Wheel *wheel, Timer *timer); /* due at the next wheel_advance, whatever the time */
 void wheel_remove(Wheel *wheel, Timer *timer); /* does nothing when the timer is not in the wheel */
 
 /* Move everything due at `now` to the ready list; pop it one by one (NULL when empty). */
