@@ -1,0 +1,161 @@
+"""What is measured, as data: add a `Scenario` to `SCENARIOS` and it appears in the run and in the table.
+
+A scenario says which requests are sent, how many at once, and what one unit of its figure is. The mock upstream reads
+the model id (`bench-TOKENS-PACE_MS`, see load/mock_upstream.c); everything else is the target's business.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Unit = Literal["us_per_request", "us_per_event", "kb_per_stream", "added_ttft_us"]
+
+UNIT_NAMES: dict[Unit, str] = {
+    "us_per_request": "CPU µs per request",
+    "us_per_event": "CPU µs per event",
+    "kb_per_stream": "KB RSS per open stream",
+    "added_ttft_us": "added time to first token, µs (p50)",
+}
+
+# A short but ordinary chat request. Its texts name none of the keys the mock looks for.
+MESSAGES = [
+    {"role": "system", "content": "You are a careful assistant. Answer briefly, in plain words; say so when unsure."},
+    {"role": "user", "content": "Why do tokens arrive one by one, and what does a gateway do with each of them?"},
+]
+
+# role chunk, finish chunk, usage chunk, [DONE]: what a stream has beside its tokens when usage was asked for
+FRAMING_EVENTS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """What streamward promises: at most *ratio* times nginx in the same run, or *value* (and *p99*) in the unit."""
+
+    ratio: float | None = None
+    value: float | None = None
+    p99: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    name: str
+    about: str
+    unit: Unit
+    model: str  # as the mock knows it; a gateway's prefix is added by the target
+    connections: int
+    requests: int  # in all, for each round
+    warmup_model: str = "bench-16-0"
+    warmup_requests: int = 2000
+    stream: bool = True
+    events: int = 0  # exact number for each stream; 0 = not checked
+    think_ms: int = 0
+    ramp_ms: int = 0
+    hold: bool = False  # open the streams, measure memory, close them; a fresh process for each round
+    rounds: int | None = None  # fewer than the run's, when the figure is not noisy
+    path: str = "/v1/chat/completions"
+    headers: tuple[str, ...] = ()
+    extra_body: tuple[tuple[str, object], ...] = ()
+    terminal: str = "[DONE]"  # in the last event of a complete stream
+    content: str = '"content":"'  # in an event with text, up to the opening quote
+    streamward_config: str = ""  # TOML appended to the gateway's configuration
+    targets: frozenset[str] | None = None  # None: all; dialects nginx cannot translate name theirs
+    limit: Limit | None = None
+
+    def body(self, model: str) -> bytes:
+        request: dict[str, object] = {"model": model, "messages": MESSAGES, "temperature": 0.2, **dict(self.extra_body)}
+        if self.stream:
+            # Asked for, so that every target relays the same bytes: the gateway always asks the upstream for it.
+            request |= {"stream": True, "stream_options": {"include_usage": True}}
+        return json.dumps(request).encode()
+
+    def scaled(self, share: float) -> Scenario:
+        """The same work in a smaller amount: for slow targets and quick runs."""
+        if share >= 1:
+            return self
+        return replace(
+            self,
+            # Paced and held streams load a target by their number; flat-out ones by how long they go on.
+            connections=max(1, round(self.connections * share)) if self.is_open_load else self.connections,
+            requests=max(self.connections if not self.is_open_load else 1, round(self.requests * share)),
+            warmup_requests=max(20, round(self.warmup_requests * share)),
+        )
+
+    @property
+    def is_open_load(self) -> bool:
+        """Whether the number of connections sets the rate, not the speed of the target."""
+        return bool(self.hold or self.think_ms or not self.model.endswith("-0"))
+
+
+SCENARIOS = (
+    Scenario(
+        name="small",
+        about="streams of 16 tokens, flat out, 64 clients",
+        unit="us_per_request",
+        model="bench-16-0",
+        connections=64,
+        requests=20_000,
+        events=16 + FRAMING_EVENTS,
+        limit=Limit(ratio=1.6),
+    ),
+    Scenario(
+        name="long",
+        about="streams of 512 tokens, flat out, 64 clients",
+        unit="us_per_event",
+        model="bench-512-0",
+        warmup_model="bench-512-0",
+        warmup_requests=500,
+        connections=64,
+        requests=1_500,
+        events=512 + FRAMING_EVENTS,
+        limit=Limit(ratio=1.3),
+    ),
+    Scenario(
+        name="paced",
+        about="500 streams, a token each 20 ms (one read and one write each: the realistic case)",
+        unit="us_per_event",
+        model="bench-250-20",
+        warmup_model="bench-10-20",
+        warmup_requests=1_000,
+        connections=500,
+        requests=500,
+        ramp_ms=100,
+        events=250 + FRAMING_EVENTS,
+        limit=Limit(ratio=1.5),
+    ),
+    Scenario(
+        name="json",
+        about="not streamed, 64 clients",
+        unit="us_per_request",
+        model="bench-16-0",
+        connections=64,
+        requests=40_000,
+        stream=False,
+        limit=Limit(ratio=3.0),
+    ),
+    Scenario(
+        name="idle",
+        about="5,000 open streams that showed one token and then went silent",
+        unit="kb_per_stream",
+        model="bench-idle",
+        connections=5_000,
+        requests=5_000,
+        ramp_ms=2_000,
+        hold=True,
+        rounds=1,
+        limit=Limit(value=12.0),
+    ),
+    Scenario(
+        name="ttft",
+        about="time to first token beside direct, streams of 4 tokens, 2 clients with 5 ms pauses",
+        unit="added_ttft_us",
+        model="bench-4-0",
+        warmup_requests=400,
+        connections=2,
+        requests=2_000,
+        think_ms=5,
+        events=4 + FRAMING_EVENTS,
+        limit=Limit(value=300.0, p99=2_000.0),
+    ),
+)
