@@ -33,6 +33,16 @@ export function FrameList({ frames, selected, onSelect }: Props) {
     if (element && following.current) element.scrollTop = element.scrollHeight;
   }, [frames.length]);
 
+  // Opening a frame's detail makes the list shorter: the frame itself stays in view.
+  useLayoutEffect(() => {
+    const element = box.current;
+    const index = frames.findIndex((frame) => frame.number === selected);
+    if (!element || index < 0) return;
+    following.current = false;
+    const bottom = (index + 1) * ROW_PX - scroll.height;
+    if (element.scrollTop < bottom) element.scrollTop = bottom;
+  }, [selected, scroll.height]);
+
   const onScroll = () => {
     const element = box.current;
     if (!element) return;

@@ -8,6 +8,9 @@
 const FENCE = /^ {0,3}(`{3,}|~{3,})/;
 const CONTINUES = /^(\s|[-*+]\s|\d{1,9}[.)]\s|>|\|)/;
 
+/** A last line that may yet become a list item or a fence: it waits in the block before it. */
+const UNDECIDED = /^([-*+`~]{1,2}|\d{1,9}[.)]?)$/;
+
 export function splitBlocks(markdown: string): string[] {
   // Link reference definitions reach across blocks: such a text stays whole.
   if (/^ {0,3}\[[^\]]+\]:/m.test(markdown)) return [markdown];
@@ -15,9 +18,11 @@ export function splitBlocks(markdown: string): string[] {
   let current: string[] = [];
   let fence: string | null = null;
   let blank = false;
-  for (const line of markdown.split("\n")) {
+  const lines = markdown.split("\n");
+  for (const [at, line] of lines.entries()) {
+    const continues = CONTINUES.test(line) || (at === lines.length - 1 && UNDECIDED.test(line));
     const mark = FENCE.exec(line)?.[1];
-    if (fence === null && blank && line.trim() !== "" && !CONTINUES.test(line) && current.length > 0) {
+    if (fence === null && blank && line.trim() !== "" && !continues && current.length > 0) {
       blocks.push(current.join("\n"));
       current = [];
     }
