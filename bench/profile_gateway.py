@@ -26,7 +26,7 @@ from pathlib import Path
 from harness.measure import build_tools, load_command, mock_upstream, run_load, warm_up
 from harness.process import Cores, cpu_s, stop, tree
 from harness.scenarios import SCENARIOS
-from harness.targets import BENCH, Place, Streamward
+from harness.targets import BENCH, TARGETS, Place, Streamward
 
 SCENARIO_NAMES = [one.name for one in SCENARIOS if not one.hold]
 CPROFILE_LINES = 45
@@ -79,15 +79,20 @@ SHOW: dict[str, Callable[[Path], None]] = {
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenario", choices=SCENARIO_NAMES, default="paced")
+    parser.add_argument("--target", choices=[name for name in TARGETS if name != "direct"], default="streamward")
     parser.add_argument("--with", dest="tool", choices=sorted(SHOW), default="cprofile")
     arguments = parser.parse_args()
     if arguments.tool != "cprofile" and shutil.which(arguments.tool) is None:
         parser.error(f"{arguments.tool} is not on PATH")
+    if arguments.tool == "cprofile" and arguments.target != "streamward":
+        parser.error("cprofile starts streamward only")
     build_tools()
-    scenario = next(one for one in SCENARIOS if one.name == arguments.scenario)
-    output = BENCH / "results" / f"profile-{scenario.name}-{arguments.tool}"
+    output = BENCH / "results" / f"profile-{arguments.target}-{arguments.scenario}-{arguments.tool}"
     output.parent.mkdir(exist_ok=True)
-    target = ProfiledStreamward(output) if arguments.tool == "cprofile" else Streamward()
+    target = ProfiledStreamward(output) if arguments.tool == "cprofile" else TARGETS[arguments.target]
+    if reason := target.missing():
+        parser.error(reason)
+    scenario = next(one for one in SCENARIOS if one.name == arguments.scenario).scaled(target.share)
 
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         cores, directory = Cores.split(), Path(scratch)

@@ -76,10 +76,19 @@ def run_scenario(
                     result.failure = str(exc)
     subtract_direct(results)
     for result in results:
-        failed = [causes(one.load) for one in result.rounds if one.errors]
-        if failed:
-            result.failure = f"responses failed: {failed[0]}"
+        result.failure = result.failure or broken(result)
     return results
+
+
+def broken(result: Result) -> str | None:
+    """What makes the figures of a target that ran worthless: responses that failed, connections not reused."""
+    allowed = min(result.scenario.connections, result.scenario.requests // 2)  # the pool may still grow a little
+    for one in result.rounds:
+        if one.errors:
+            return f"responses failed: {causes(one.load)}"
+        if result.target.reuses_connections and not result.scenario.hold and one.upstream_connections > allowed:
+            return f"{one.upstream_connections} upstream connections opened for {one.load['requests']} requests: not reused"
+    return None
 
 
 def started(result: Result, scratch: Path, cores: Cores, mock_port: int, stack: ExitStack) -> tuple[Running, Path]:

@@ -44,6 +44,7 @@ class Target:
     name: str
     about: str
     model_prefix = ""
+    reuses_connections = False  # whether to hold it to that
     share = 1.0  # of a scenario's load: one a hundred times slower would take minutes for what nginx does in seconds
 
     def missing(self) -> str | None:
@@ -119,6 +120,7 @@ class Streamward(Target):
     name = "streamward"
     about = "the gateway: client keys, accounting, access records and metrics on"
     model_prefix = "mock/"
+    reuses_connections = True
 
     def command(self) -> tuple[str | Path, ...]:
         return (Path(sys.executable).parent / "streamward",)
