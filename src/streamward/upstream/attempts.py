@@ -1,0 +1,268 @@
+"""Trying targets until one commits.
+
+Nothing is shown to the caller before the first content event, so until then a failed try can be repeated or moved to
+the next target. ``commit`` ends that freedom. Connect errors, 408, 409, 429 and 5xx are retried on the same target with
+back-off and Retry-After honoured; then the next target is tried; what the caller itself did wrong is not retried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from streamward.dataplane.client import AnswerHead
+from streamward.errors import ErrorInfo, StreamwardError
+from streamward.upstream.upstream import Handle, Upstream
+from streamward.wire.dialect import Profile
+from streamward.wire.table import dialect as dialect_module
+
+MAX_ERROR_BODY = 64 << 10
+MAX_RETRY_WAIT_S = 2.0
+"""A provider that asks for more patience than this gets it from the caller: its Retry-After is passed on."""
+
+BACKOFF_S = 0.2
+BACKOFF_MAX_S = 2.0
+
+NEVER_ELSEWHERE = frozenset({"invalid_request", "context_length_exceeded", "content_policy_violation", "unsupported"})
+"""Failures of the call itself: another target would only repeat them."""
+
+
+class Target(Struct, frozen=True):
+    """One (provider, model) to try."""
+
+    upstream: Upstream
+    model: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.upstream.name}/{self.model}"
+
+    @property
+    def profile(self) -> Profile:
+        return self.upstream.profile
+
+
+class Outcome(Protocol):
+    """Who waits for the answer. ``gave_up`` is the last call, if it comes."""
+
+    def answering(self, target: Target, head: AnswerHead, /) -> None:
+        """A target answers with 200; its body follows. Called again after each rejected try."""
+
+    def data_received(self, data: bytes, /) -> None: ...
+
+    def ended(self) -> None: ...
+
+    def broke(self, error: ErrorInfo, /) -> None:
+        """The answer broke off after ``commit``."""
+
+    def gave_up(self, error: ErrorInfo, /) -> None:
+        """Every try failed before ``commit``; *error* is the last one."""
+
+
+class Attempts:
+    """The tries of one call. A receiver for the data plane; talks to one :class:`Outcome`."""
+
+    def __init__(
+        self, targets: Sequence[Target], render: Callable[[Target], bytes], outcome: Outcome, *, stream: bool,
+        on_failure: Callable[[Target, ErrorInfo], None] | None = None,
+    ) -> None:  # fmt: skip
+        self.targets = targets
+        self.render = render
+        self.outcome = outcome
+        self.stream = stream
+        self.on_failure = on_failure
+        self.position = 0
+        self.tries_here = 0
+        self.tries = 0
+        self.handle: Handle | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.committed = False
+        self.over = False
+        self.paused = False
+        self.number = 0  # of the current try: answers to older ones are ignored
+
+    @property
+    def target(self) -> Target:
+        return self.targets[min(self.position, len(self.targets) - 1)]
+
+    def start(self) -> None:
+        """Begin the next try. Never raises: a call the target cannot take is a failed try."""
+        self.timer = None
+        target = self.targets[self.position]
+        self.tries += 1
+        self.tries_here += 1
+        try:
+            body = self.render(target)
+        except StreamwardError as exc:
+            self.failed_try(exc.info)
+            return
+        self.number += 1
+        receiver = TryReceiver(self, self.number)
+        handle = target.upstream.send(target.model, body, stream=self.stream, receiver=receiver)
+        if receiver.over:
+            return
+        self.handle = handle
+        if self.paused:
+            handle.pause()
+
+    def commit(self) -> None:
+        self.committed = True
+
+    def reject(self, error: ErrorInfo) -> None:
+        """The answer so far is not one (an error event first, junk, truncation): give this try up."""
+        self.number += 1
+        if self.handle is not None:
+            self.handle.cancel()
+            self.handle = None
+        self.failed_try(error)
+
+    def cancel(self) -> None:
+        """Stop everything; the provider learns of it at once."""
+        self.over = True
+        self.number += 1
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.handle is not None:
+            self.handle.cancel()
+            self.handle = None
+
+    def pause(self) -> None:
+        self.paused = True
+        if self.handle is not None:
+            self.handle.pause()
+
+    def resume(self) -> None:
+        self.paused = False
+        if self.handle is not None:
+            self.handle.resume()
+
+    def failed_try(self, error: ErrorInfo) -> None:
+        if self.over:
+            return
+        target = self.targets[self.position]
+        if self.on_failure is not None:
+            self.on_failure(target, error)
+        if self.committed:
+            self.over = True
+            self.outcome.broke(error)
+            return
+        wait = error.retry_after_s if error.retry_after_s is not None else backoff(self.tries_here)
+        if error.safe_to_retry and self.tries_here <= target.upstream.retries and wait <= MAX_RETRY_WAIT_S:
+            self.timer = asyncio.get_running_loop().call_later(wait, self.start)
+            return
+        if self.position + 1 < len(self.targets) and error.code not in NEVER_ELSEWHERE:
+            self.position += 1
+            self.tries_here = 0
+            self.start()
+            return
+        self.over = True
+        self.outcome.gave_up(error)
+
+
+class TryReceiver:
+    """The data plane's receiver for one try; deaf once its try was given up."""
+
+    def __init__(self, attempts: Attempts, number: int) -> None:
+        self.attempts = attempts
+        self.number = number
+        self.over = False
+        self.error_status = 0
+        self.error_head: AnswerHead | None = None
+        self.error_body: list[bytes] = []
+        self.error_bytes = 0
+
+    def current(self) -> bool:
+        return self.number == self.attempts.number
+
+    def head_received(self, head: AnswerHead) -> None:
+        if not self.current():
+            return
+        problem = self.wrong_answer(head)
+        if head.status != 200:
+            self.error_status = head.status
+            self.error_head = head
+        elif problem is not None:
+            self.over = True
+            self.attempts.reject(problem)
+        else:
+            self.attempts.outcome.answering(self.attempts.target, head)
+
+    def wrong_answer(self, head: AnswerHead) -> ErrorInfo | None:
+        """A 200 that is not what was asked for: a page, JSON instead of a stream, a stream instead of JSON."""
+        kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
+        module = dialect_module(self.attempts.target.upstream.dialect)
+        wanted = module.MEDIA_TYPE if self.attempts.stream else "application/json"
+        if kind in (wanted, "") or (kind.endswith("+json") and wanted == "application/json"):
+            return None
+        if wanted == "application/x-ndjson" and kind in ("application/ndjson", "application/json", "application/jsonl"):
+            return None
+        return ErrorInfo(
+            "upstream_invalid", f"the provider answered with another content type than {wanted}", 502, safe_to_retry=True
+        )
+
+    def data_received(self, data: bytes) -> None:
+        if not self.current():
+            return
+        if not self.error_status:
+            self.attempts.outcome.data_received(data)
+        elif self.error_bytes < MAX_ERROR_BODY:
+            self.error_body.append(data)
+            self.error_bytes += len(data)
+        else:
+            self.over = True
+            self.attempts.reject(self.answered_error())
+
+    def ended(self) -> None:
+        self.over = True
+        if not self.current():
+            return
+        self.attempts.handle = None
+        if self.error_status:
+            self.attempts.failed_try(self.answered_error())
+        else:
+            self.attempts.outcome.ended()
+
+    def failed(self, error: ErrorInfo) -> None:
+        self.over = True
+        if not self.current():
+            return
+        self.attempts.handle = None
+        if self.error_status:
+            error = self.answered_error()
+        self.attempts.failed_try(error)
+
+    def answered_error(self) -> ErrorInfo:
+        """The provider's error answer as our caller may see it."""
+        assert self.error_head is not None
+        module = dialect_module(self.attempts.target.upstream.dialect)
+        if 300 <= self.error_status < 400:
+            return ErrorInfo("upstream_error", "the provider redirects, which is never followed; fix its base_url", 502)
+        error = module.parse_error(self.error_status, b"".join(self.error_body))
+        after = retry_after(self.error_head.headers)
+        return replace(error, retry_after_s=after) if after is not None else error
+
+
+def retry_after(headers: dict[str, str]) -> float | None:
+    """Seconds from ``retry-after-ms`` or ``Retry-After`` (delta form), if it is stated sensibly."""
+    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        text = headers.get(name, "").strip()
+        try:
+            seconds = float(text) * scale
+        except ValueError:
+            continue
+        if 0 <= seconds <= MAX_RETRY_AFTER_S:
+            return seconds
+    return None
+
+
+MAX_RETRY_AFTER_S = 86400.0
+
+
+def backoff(tries: int) -> float:
+    """Full jitter over a doubling bound."""
+    return random.uniform(0.5, 1.0) * min(BACKOFF_S * float(2 ** (tries - 1)), BACKOFF_MAX_S)  # noqa: S311 - not a secret

@@ -1,0 +1,114 @@
+"""One provider, ready to be called: its row, its key, its connections.
+
+``HttpUpstream`` sends over the data plane; ``demo`` and ``local`` offer the same :class:`Upstream` seam. Keys live here
+and nowhere else; nothing a client sends reaches hosts, headers or keys of this side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+from urllib.parse import quote, urlsplit
+
+from streamward.dataplane.client import Endpoint, Receiver, Timeouts
+from streamward.dataplane.exchange import render_fields
+from streamward.dataplane.pool import Pool
+from streamward.errors import InvalidRequest
+from streamward.upstream.providers import Auth
+from streamward.version import __version__
+from streamward.wire.dialect import Profile
+from streamward.wire.table import dialect as dialect_module
+
+DEFAULT_RETRIES = 2
+
+
+class Handle(Protocol):
+    """A running call."""
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def cancel(self) -> None:
+        """Stop it; the provider learns of it at once. Safe after the end."""
+
+
+class Upstream(Protocol):
+    """Somebody who answers model calls."""
+
+    name: str
+    dialect: str
+    profile: Profile
+    retries: int
+
+    def send(self, model: str, body: bytes, *, stream: bool, receiver: Receiver) -> Handle:
+        """Send *body* (a request in this upstream's dialect); *receiver* is called from now on."""
+
+
+class HttpUpstream:
+    """A provider behind HTTP. The request head is rendered once per route."""
+
+    def __init__(
+        self, name: str, base_url: str, *, pool: Pool, dialect: str, profile: Profile, api_key: str | None = None,
+        auth: Auth = "bearer", headers: Mapping[str, str] | None = None, timeouts: Timeouts | None = None,
+        retries: int = DEFAULT_RETRIES,
+    ) -> None:  # fmt: skip
+        self.name = name
+        self.dialect = dialect
+        self.profile = profile
+        self.retries = retries
+        self.timeouts = timeouts or Timeouts()
+        self.pool = pool
+        self.module = dialect_module(dialect)
+        self.endpoint, self.base_path = parse_base_url(base_url)
+        fields = {
+            "host": urlsplit(base_url).netloc.rpartition("@")[2],
+            "user-agent": f"streamward/{__version__}",
+            "content-type": "application/json",
+            "accept-encoding": "identity",
+            **AUTH_FIELDS[auth](api_key),
+            **{key.lower(): value for key, value in (headers or {}).items()},
+        }
+        self.fields = render_fields(fields.items())
+        self.heads: dict[tuple[str, bool], bytes] = {}
+
+    def head(self, path: str, *, stream: bool) -> bytes:
+        key = (path, stream)
+        head = self.heads.get(key)
+        if head is None:
+            accept = b"accept: text/event-stream\r\n" if stream else b"accept: application/json\r\n"
+            target = quote(self.base_path + path, safe="/:?=&%+,@").encode()
+            head = b"POST %b HTTP/1.1\r\n%b%bcontent-length: " % (target, self.fields, accept)
+            if len(self.heads) < MAX_HEADS:
+                self.heads[key] = head
+        return head
+
+    def send(self, model: str, body: bytes, *, stream: bool, receiver: Receiver) -> Handle:
+        head = self.head(self.module.path(model, stream=stream), stream=stream)
+        data = b"%b%d\r\n\r\n%b" % (head, len(body), body)
+        return self.pool.call(self.endpoint, data, receiver, self.timeouts)
+
+
+MAX_HEADS = 1024  # model ids stand in some dialects' paths, and clients choose them
+
+
+def parse_base_url(url: str) -> tuple[Endpoint, str]:
+    """Endpoint and path prefix of a provider's base URL.
+
+    Raises:
+        InvalidRequest: not an http or https URL with a host.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidRequest(f"base_url must be an http or https URL with a host, got {url!r}", param="base_url")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return Endpoint(parts.scheme, parts.hostname, port), parts.path.rstrip("/")
+
+
+AUTH_FIELDS: dict[Auth, Callable[[str | None], dict[str, str]]] = {
+    "bearer": lambda key: {"authorization": f"Bearer {key}"} if key else {},
+    "x-api-key": lambda key: {"x-api-key": key} if key else {},
+    "x-goog-api-key": lambda key: {"x-goog-api-key": key} if key else {},
+    "api-key": lambda key: {"api-key": key} if key else {},
+    "none": lambda key: {"authorization": f"Bearer {key}"} if key else {},
+}
