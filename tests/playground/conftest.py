@@ -5,10 +5,12 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from playground.mock_gateway import mock_gateway, served
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+
+from playground.mock_gateway import LOCKED_KEY, mock_gateway, served
 from streamward.playground.page import DIST
 
 ROOT = Path(__file__).parents[2]
@@ -23,8 +25,6 @@ CHROMIUM_ARGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-
-LOCKED_KEY = "sw-test-key"
 
 
 @pytest.fixture(scope="session")
@@ -88,16 +88,18 @@ def page(context: BrowserContext) -> Iterator[Page]:
     """A page that must not log an error or ask another host for anything."""
     page = context.new_page()
     complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on(
-        "console",
+
+    def on_console(message: ConsoleMessage) -> None:
         # The browser itself logs each HTTP error status; those are part of some tests.
-        lambda message: (
+        if message.type == "error" and "Failed to load resource" not in message.text:
             complaints.append(message.text)
-            if message.type == "error" and "Failed to load resource" not in message.text
-            else None
-        ),
-    )
-    page.on("request", lambda request: complaints.append(request.url) if "//127.0.0.1" not in request.url else None)
+
+    def on_request(request: Request) -> None:
+        if urlsplit(request.url).hostname not in {"127.0.0.1", "localhost"}:
+            complaints.append(request.url)
+
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", on_console)
+    page.on("request", on_request)
     yield page
     assert complaints == []

@@ -19,7 +19,10 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+
 from streamward.playground.page import DIST, playground_routes
+
+LOCKED_KEY = "sw-test-key"
 
 MODELS = [
     ("local/tiny", "A toy model of 2 M parameters, trained only on this project"),
@@ -105,7 +108,9 @@ def deltas(options: Options, body: dict[str, object]) -> list[dict[str, object]]
 async def answer(options: Options, body: dict[str, object]) -> AsyncIterator[bytes]:
     def chunk(delta: dict[str, object], finish: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish}
-        return frame({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": options.name, "choices": [choice]})
+        return frame(
+            {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": options.name, "choices": [choice]}
+        )
 
     yield b": keep-alive\n\n"
     await asyncio.sleep(options.ttft_s)
@@ -114,7 +119,16 @@ async def answer(options: Options, body: dict[str, object]) -> AsyncIterator[byt
     for number, delta in enumerate(parts):
         if options.fail_with and number == options.fail_after:
             if options.fail_with == "error":
-                yield frame({"error": {"message": "The model failed.", "type": "server_error", "code": "upstream_error", "param": None}})
+                yield frame(
+                    {
+                        "error": {
+                            "message": "The model failed.",
+                            "type": "server_error",
+                            "code": "upstream_error",
+                            "param": None,
+                        }
+                    }
+                )
             elif options.fail_with == "reset":
                 raise ConnectionAbortedError
             elif options.fail_with == "stall":
@@ -125,7 +139,16 @@ async def answer(options: Options, body: dict[str, object]) -> AsyncIterator[byt
             await asyncio.sleep(options.gap_s)
     yield chunk({}, "tool_calls" if "tool_calls" in parts[-1] else options.finish)
     usage = {"prompt_tokens": 12, "completion_tokens": len(parts), "total_tokens": 12 + len(parts)}
-    yield frame({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": options.name, "choices": [], "usage": usage})
+    yield frame(
+        {
+            "id": "chatcmpl-1",
+            "object": "chat.completion.chunk",
+            "created": 1,
+            "model": options.name,
+            "choices": [],
+            "usage": usage,
+        }
+    )
     yield b"data: [DONE]\n\n"
 
 
@@ -147,7 +170,10 @@ def mock_gateway(*, key: str | None = None, dist: Path = DIST) -> Starlette:
     def models(request: Request) -> Response:
         if refused(request):
             return error(401, "invalid_api_key", "A key is needed: send Authorization: Bearer KEY.")
-        data = [{"id": name, "object": "model", "created": 1, "owned_by": name.split("/")[0], "description": text} for name, text in MODELS]
+        data = [
+            {"id": name, "object": "model", "created": 1, "owned_by": name.split("/")[0], "description": text}
+            for name, text in MODELS
+        ]
         return JSONResponse({"object": "list", "data": data})
 
     async def chat(request: Request) -> Response:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
+
 from streamward.playground import playground_routes
 from streamward.playground.page import FALLBACK, content_security_policy
 
@@ -31,23 +32,26 @@ def test_the_page_is_asked_for_each_time(dist: Path):
     """Its name never changes, so a browser must not keep an old one."""
     answer = client(dist).get("/")
 
-    assert (200, INDEX) == (answer.status_code, answer.content)
-    assert "no-cache" == answer.headers["cache-control"]
-    assert "nosniff" == answer.headers["x-content-type-options"]
+    assert (answer.status_code, answer.content) == (200, INDEX)
+    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 def test_assets_are_kept_for_ever(dist: Path):
     """Their names carry a hash of their content."""
     answer = client(dist).get("/assets/a-1.js")
 
-    assert 200 == answer.status_code
+    assert answer.status_code == 200
     assert "immutable" in answer.headers["cache-control"]
     assert answer.headers["content-type"].startswith("text/javascript")
 
 
-@pytest.mark.parametrize("path", ["/assets/nope.js", "/assets/", "/assets/..%2findex.html", "/assets/%2e%2e%2f%2e%2e%2fsecret.txt", "/assets/.hidden"])
+@pytest.mark.parametrize(
+    "path",
+    ["/assets/nope.js", "/assets/", "/assets/..%2findex.html", "/assets/%2e%2e%2f%2e%2e%2fsecret.txt", "/assets/.hidden"],
+)
 def test_nothing_else_is_served(dist: Path, path: str):
-    assert 404 == client(dist).get(path).status_code
+    assert client(dist).get(path).status_code == 404
 
 
 def test_the_policy_allows_inline_scripts_by_hash_only(dist: Path):
@@ -70,7 +74,7 @@ def test_without_a_build_the_one_file_page_comes(tmp_path: Path):
     after = server.get("/")
 
     assert FALLBACK.read_bytes() == before.content
-    assert INDEX == after.content
+    assert after.content == INDEX
 
 
 def test_the_fallback_needs_no_other_file():
@@ -79,7 +83,7 @@ def test_the_fallback_needs_no_other_file():
 
     policy = content_security_policy(html)
 
-    assert 2 == policy.count("'sha256-")
+    assert policy.count("'sha256-") == 2
     assert b"src=" not in html
     assert b"http:" not in html
     assert b"https:" not in html

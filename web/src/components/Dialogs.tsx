@@ -22,7 +22,7 @@ export function KeyDialog({ onSave, onClose }: { onSave: (key: string) => void; 
         </p>
         <div className="field">
           <label htmlFor="api-key">API key</label>
-          <input id="api-key" type="password" autoComplete="off" autoFocus value={key} onChange={(event) => setKey(event.target.value)} />
+          <input id="api-key" type="password" autoComplete="off" data-autofocus value={key} onChange={(event) => setKey(event.target.value)} />
           <p className="field-hint">Kept in this tab only, sent to this server only, and forgotten when the tab closes.</p>
         </div>
         <div className="row-actions">
