@@ -289,7 +289,7 @@ def test_version_4_invocations_without_parts_are_grouped_by_step() -> None:
 def test_a_missing_result_is_refused_in_the_words_of_the_ai_sdk() -> None:
     call = invocation(state="call")
 
-    with pytest.raises(InvalidRequest, match='^ToolInvocation must have a result: {"toolCallId":'):
+    with pytest.raises(InvalidRequest, match=r'^ToolInvocation must have a result: {"toolCallId":'):
         convert_messages([v4_parts({"type": "tool-invocation", "toolInvocation": call})])
 
 
