@@ -1,0 +1,544 @@
+"""Durable streams in Redis or Valkey: shared by workers and machines.
+
+Each worker has one pipelined writer, one connection for everything else, and one ``XREAD`` that follows, for all its
+readers at once, what other workers write. A blocked read may be lost with its connection, and a stop request with its
+notice: so every WATCHDOG_S the states are read again. Needs ``streamward[redis]``; Redis 6.2 or later, any Valkey.
+
+How durable that is depends on the server: ``appendfsync everysec`` may lose a second in a power cut, a fail-over to a
+replica more. A stream that lost frames ends ``interrupted``; no frame is ever replaced by another of the same number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+from redis.asyncio import ConnectionPool
+from redis.exceptions import RedisError
+
+from streamward.durable import redis_scripts as lua
+from streamward.durable.feed import Feed
+from streamward.durable.group import RETRY_S, GroupStore, Item, Outcome
+from streamward.durable.redis_wire import AWAY, Asker, Command, Wire
+from streamward.durable.store import (
+    DEFAULT_LIMITS,
+    LEASE_S,
+    MAX_TAIL_BYTES,
+    MAX_TAIL_FRAMES,
+    Batch,
+    Created,
+    Ending,
+    Fetched,
+    Held,
+    KeyReused,
+    Level,
+    Limits,
+    NewStream,
+    Offset,
+    OffsetConflict,
+    StoreUnavailable,
+    StreamState,
+    Write,
+    fenced,
+    frames_gone,
+    not_found,
+)
+from streamward.errors import Conflict, Overloaded, StreamwardError
+
+WATCHDOG_S = 5.0  # how late a lost notice is made good
+BLOCK_MS = 2000  # of one XREAD; below the socket's timeout, and the watchdog runs between two of them
+SOCKET_S = 6.0  # an answer later than this is a dead server
+LIVE_MAX_S = 24 * 3600.0  # no stream lives longer: bounds keys whose streams were lost before they ended
+BACKSTOP_S = 3600.0  # expiry in the server, past the sweep's: for when no worker is left to sweep
+TRIM_TO = 0.75  # of the bound of a stream
+EVICT_PAGE = 500  # commands in one pipeline of the sweep
+
+SCRIPTS = {name: getattr(lua, name) for name in ("WRITE", "CREATE", "CLAIM", "STOP", "EVICT", "REPLACE")}
+SHA = {name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in SCRIPTS.items()}
+
+
+class RedisStore(GroupStore):
+    """Streams in a Redis database. See :class:`streamward.durable.store.Store`."""
+
+    level: Level = "redis"
+
+    def __init__(
+        self, url: str, *, worker: str | None = None, limits: Limits = DEFAULT_LIMITS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.url = url
+        self.worker = worker or f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.limits = limits
+        self.clock = clock
+        self.on_stop: Callable[[str], None] = lambda _: None
+        self._own: dict[str, float] = {}  # live streams written here, and how long to keep each after its end
+        self._remote: dict[str, tuple[Feed, Offset]] = {}  # followed here, written elsewhere; the next offset to read
+        self._following = False  # an XREAD is blocked and does not know of the newest followers
+        self._live_bytes = 0
+
+    async def __aenter__(self) -> Self:
+        self._pool = ConnectionPool.from_url(
+            self.url, protocol=2, socket_timeout=SOCKET_S, socket_connect_timeout=SOCKET_S, decode_responses=False
+        )
+        self._asker = Asker(Wire(self._pool, SCRIPTS))
+        self._items: Sequence[Item] = ()
+        self._have_items = asyncio.Event()
+        self._tasks = [
+            asyncio.create_task(self._asker.run(), name="streamward-redis-ask"),
+            asyncio.create_task(self._write_forever(), name="streamward-redis-write"),
+            asyncio.create_task(self._follow_forever(), name="streamward-redis-follow"),
+        ]
+        try:
+            await self._ask(("PING",))
+        except BaseException:
+            await self._cancel()
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.drained()
+        self._closed = True
+        try:
+            async with asyncio.timeout(SOCKET_S):
+                await self._ask(("DEL", lua.lease_key(self.worker), lua.control_key(self.worker)))
+        except (StreamwardError, TimeoutError):
+            pass  # the lease runs out by itself
+        await self._cancel()
+
+    async def _cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._pool.aclose()
+
+    async def _ask(self, *commands: Command) -> list[Any]:
+        try:
+            return await self._asker.ask(*commands)
+        except (RedisError, OSError, TimeoutError) as exc:
+            raise _unavailable(exc) from exc
+
+    # -- the writer
+
+    def commit(self, items: Sequence[Item]) -> None:
+        self._items = items
+        self._have_items.set()
+
+    async def _write_forever(self) -> None:
+        wire = Wire(self._pool, SCRIPTS)
+        try:
+            while True:
+                await self._have_items.wait()
+                self._have_items.clear()
+                try:
+                    outcomes = await self._store(wire, self._items)
+                except (RedisError, OSError, TimeoutError) as exc:
+                    self.failed(exc, retry=isinstance(exc, AWAY))
+                else:
+                    self.committed(outcomes)
+        finally:
+            await wire.close()
+
+    async def _store(self, wire: Wire, items: Sequence[Item]) -> list[Outcome]:
+        now = self.clock()
+        commands: list[Command] = []
+        places: list[int] = []
+        for item in items:
+            assert type(item) is Write
+            keep_s = self._own.get(item.id, 0.0)
+            if item.ending is not None:
+                commands.append(("ZADD", lua.ENDED, now + keep_s, item.id))
+            places.append(len(commands))
+            commands.append((
+                "EVALSHA", SHA["WRITE"], 2, lua.state_key(item.id), lua.frames_key(item.id), item.epoch, item.at,
+                item.ending or "", item.result, now, int((keep_s + BACKSTOP_S) * 1000), self.limits.stream_bytes,
+                int(self.limits.stream_bytes * TRIM_TO), *item.frames,
+            ))  # fmt: skip
+            if item.ending is not None:
+                commands.append(("SREM", lua.live_key(self.worker), item.id))
+        replies = await wire.ask(commands)
+        return [self._outcome(item, replies[place]) for item, place in zip(items, places, strict=True)]
+
+    def _outcome(self, item: Item, reply: Any) -> StreamwardError | None:
+        assert type(item) is Write
+        if isinstance(reply, RedisError):
+            return _unavailable(reply)
+        match reply[0]:
+            case b"ok":
+                if reply[1] == b"1" and item.ending is None:
+                    self.on_stop(item.id)
+                return None
+            case b"missing":
+                return not_found(item.id)
+            case b"fenced":
+                return fenced(item.id, item.epoch, int(reply[1]))
+            case b"ended":
+                return OffsetConflict(f"stream {item.id} has ended ({reply[1].decode()}): nothing can be appended")
+            case _:
+                return OffsetConflict(
+                    f"stream {item.id} continues at offset {int(reply[1])}, this write starts at {item.at}"
+                )
+
+    def _answer(self, item: Item, outcome: Outcome) -> None:
+        if type(item) is Write and (item.ending is not None or outcome is not None):
+            self._own.pop(item.id, None)
+            feed = self.feeds.get(item.id)
+            if outcome is not None and feed is not None and feed.watched:
+                self.following(feed)  # claimed by another worker: its ending comes from there
+        super()._answer(item, outcome)
+
+    # -- reading
+
+    def fetch(self, stream_id: str, first: Offset, done: Fetched) -> None:
+        def answer(replies: list[Any] | BaseException) -> None:
+            if isinstance(replies, BaseException):
+                done(_unavailable(replies))
+                return
+            entries, state = replies
+            failed = next((reply for reply in replies if isinstance(reply, RedisError)), None)
+            done(_unavailable(failed) if failed else _batch(stream_id, first, entries, state))
+
+        self._asker.submit(
+            [
+                ("XRANGE", lua.frames_key(stream_id), f"0-{first + 1}", "+", "COUNT", MAX_TAIL_FRAMES),
+                ("HMGET", lua.state_key(stream_id), "next", "ending", "earliest"),
+            ],
+            answer,
+        )
+
+    async def state(self, stream_id: str) -> StreamState | None:
+        (fields,) = await self._ask(("HGETALL", lua.state_key(stream_id)))
+        return _state(stream_id, fields)
+
+    async def _states(self, stream_ids: Sequence[str]) -> list[StreamState | None]:
+        replies = await self._ask(*[("HGETALL", lua.state_key(stream_id)) for stream_id in stream_ids])
+        return [_state(stream_id, fields) for stream_id, fields in zip(stream_ids, replies, strict=True)]
+
+    async def active(self, tenant: str, chat: str) -> StreamState | None:
+        (stream_id,) = await self._ask(("GET", lua.chat_key(tenant, chat)))
+        state = await self.state(stream_id.decode()) if stream_id else None
+        # The pointer and the stream are in different slots. The truth is the stream's own state, which the terminal
+        # write changes; so the pointer is cleared by that same write, whatever its key still says.
+        return state if state is not None and state.live else None
+
+    # -- streams come and go
+
+    async def create(self, new: NewStream) -> Created:
+        if self._live_bytes > self.limits.total_bytes:
+            raise Overloaded("live streams fill the store: try again later", retry_after_s=5)
+        known = await self._by_key(new)
+        if known is not None:
+            return Created(known, fresh=False)
+        now = self.clock()
+        fields = {
+            "tenant": new.tenant, "dialect": new.dialect, "meta": new.meta, "retention": new.retention_s,
+            "created": now, "owner": self.worker, "epoch": 1, "earliest": 0, "next": 0, "size": 0,
+            **({"chat": new.chat} if new.chat is not None else {}),
+        }  # fmt: skip
+        flat = [part for pair in fields.items() for part in pair]
+        _, _, made = await self._ask(
+            ("SADD", lua.WORKERS, self.worker),
+            ("SADD", lua.live_key(self.worker), new.id),
+            ("EVALSHA", SHA["CREATE"], 1, lua.state_key(new.id), secrets.token_hex(8), *flat),
+        )
+        if not made:
+            raise Conflict(f"stream {new.id} exists already")
+        known = await self._take_key(new)
+        if known is not None:
+            return Created(known, fresh=False)
+        if new.chat is not None:
+            await self._ask(("SET", lua.chat_key(new.tenant, new.chat), new.id, "PX", _ms(LIVE_MAX_S)))
+        self._own[new.id] = new.retention_s
+        return Created(
+            StreamState(
+                id=new.id, tenant=new.tenant, dialect=new.dialect, meta=new.meta, chat=new.chat,
+                retention_s=new.retention_s, created=now, owner=self.worker, epoch=1, earliest=0, next=0,
+            ),
+            fresh=True,
+        )  # fmt: skip
+
+    async def _by_key(self, new: NewStream) -> StreamState | None:
+        """The stream that the idempotency key of *new* already stands for."""
+        if new.idempotency_key is None:
+            return None
+        (value,) = await self._ask(("GET", lua.idempotency_key(new.tenant, new.idempotency_key)))
+        return await self._keyed(new, value) if value else None
+
+    async def _keyed(self, new: NewStream, value: bytes) -> StreamState | None:
+        stream_id, _, body_hash = value.decode().partition(" ")
+        state = await self.state(stream_id)
+        if state is not None and body_hash != new.body_hash:
+            raise KeyReused("this idempotency key was used with another body: use a new key")
+        return state
+
+    async def _take_key(self, new: NewStream) -> StreamState | None:
+        """Point the key at *new*, which exists by now; or undo *new* and return the stream that was faster."""
+        if new.idempotency_key is None:
+            return None
+        key = lua.idempotency_key(new.tenant, new.idempotency_key)
+        mine, old = f"{new.id} {new.body_hash}".encode(), b""
+        while True:
+            keep = _ms(LIVE_MAX_S + new.retention_s)
+            (value,) = await self._ask(("EVALSHA", SHA["REPLACE"], 1, key, old, mine, keep))
+            if value == mine:
+                return None
+            try:
+                state = await self._keyed(new, value)
+            except KeyReused:
+                await self._undo(new.id)
+                raise
+            if state is not None:
+                await self._undo(new.id)
+                return state
+            old = value  # its stream was forgotten: the key is free, unless somebody takes it right now
+
+    async def _undo(self, stream_id: str) -> None:
+        await self._ask(("DEL", lua.state_key(stream_id)), ("SREM", lua.live_key(self.worker), stream_id))
+
+    async def request_stop(self, stream_id: str) -> None:
+        (owner,) = await self._ask(("EVALSHA", SHA["STOP"], 1, lua.state_key(stream_id)))
+        if owner is None:
+            return
+        if stream_id in self._own:
+            self.on_stop(stream_id)
+            return
+        await self._ask(_notice(owner.decode(), "stop", stream_id))
+
+    async def heartbeat(self, lease_s: float = LEASE_S) -> None:
+        await self._ask(
+            ("SET", lua.lease_key(self.worker), 1, "PX", _ms(lease_s)), ("SADD", lua.WORKERS, self.worker)
+        )
+
+    async def orphans(self) -> list[StreamState]:
+        (members,) = await self._ask(("SMEMBERS", lua.WORKERS))
+        workers = [worker.decode() for worker in members]
+        if not workers:
+            return []
+        leases = await self._ask(*[("EXISTS", lua.lease_key(worker)) for worker in workers])
+        dead = [worker for worker, alive in zip(workers, leases, strict=True) if not alive]
+        found: list[StreamState] = []
+        for worker in dead:
+            (ids,) = await self._ask(("SRANDMEMBER", lua.live_key(worker), 1000))
+            states = await self._states([stream_id.decode() for stream_id in ids])
+            stale = [
+                stream_id
+                for stream_id, state in zip(ids, states, strict=True)
+                if state is None or not state.live or state.owner != worker
+            ]
+            if stale:
+                await self._ask(("SREM", lua.live_key(worker), *stale))
+            found += [state for state in states if state is not None and state.live and state.owner == worker]
+            if not ids and worker != self.worker:
+                await self._ask(("SREM", lua.WORKERS, worker))
+        return found[:1000]
+
+    async def claim(self, stream_id: str, epoch: int) -> StreamState | None:
+        # Named as ours first: if we die in between, whoever finds it there finds it still owned by the old worker.
+        _, _, claimed = await self._ask(
+            ("SADD", lua.WORKERS, self.worker),
+            ("SADD", lua.live_key(self.worker), stream_id),
+            ("EVALSHA", SHA["CLAIM"], 1, lua.state_key(stream_id), epoch, self.worker, secrets.token_hex(8)),
+        )
+        state = await self.state(stream_id)
+        if not claimed or state is None:
+            if stream_id not in self._own:
+                await self._ask(("SREM", lua.live_key(self.worker), stream_id))
+            return None
+        self._own[stream_id] = state.retention_s
+        return state
+
+    async def sweep(self) -> int:
+        (due,) = await self._ask(("ZRANGEBYSCORE", lua.ENDED, "-inf", self.clock()))
+        forgotten = 0
+        ids = [stream_id.decode() for stream_id in due]
+        for page in _pages(ids):
+            for stream_id, state in zip(page, await self._states(page), strict=True):
+                if state is None or not state.live:
+                    await self._ask(("DEL", lua.state_key(stream_id), lua.frames_key(stream_id)))
+                    forgotten += 1
+                await self._ask(("ZREM", lua.ENDED, stream_id))
+        return forgotten + await self._enforce_total()
+
+    async def _enforce_total(self) -> int:
+        ended, live = await self._sizes()
+        excess = sum(size for _, _, size in ended) + live - self.limits.total_bytes
+        evicted = 0
+        for _, stream_id, size in sorted(ended):
+            if excess <= 0:
+                break
+            if size:
+                await self._ask(("EVALSHA", SHA["EVICT"], 2, lua.state_key(stream_id), lua.frames_key(stream_id)))
+                excess -= size
+                evicted += 1
+        self._live_bytes = live
+        return evicted
+
+    async def _sizes(self) -> tuple[list[tuple[float, str, int]], int]:
+        """Ended streams as (when, id, bytes), and the bytes of live ones."""
+        (members,) = await self._ask(("ZRANGE", lua.ENDED, 0, -1))
+        ended: list[tuple[float, str, int]] = []
+        for page in _pages([stream_id.decode() for stream_id in members]):
+            replies = await self._ask(*[("HMGET", lua.state_key(i), "ended", "size") for i in page])
+            ended += [(float(at), i, int(size)) for i, (at, size) in zip(page, replies, strict=True) if at is not None]
+        live = 0
+        for page in _pages(await self._live()):
+            replies = await self._ask(*[("HMGET", lua.state_key(i), "ending", "size") for i in page])
+            live += sum(int(size) for ending, size in replies if ending is None and size is not None)
+        return ended, live
+
+    async def _live(self) -> list[str]:
+        (workers,) = await self._ask(("SMEMBERS", lua.WORKERS))
+        if not workers:
+            return []
+        replies = await self._ask(*[("SMEMBERS", lua.live_key(worker.decode())) for worker in workers])
+        return [stream_id.decode() for stream_id in set().union(*replies)]
+
+    async def held(self) -> Held:
+        ended, live_bytes = await self._sizes()
+        live = sum(state is not None and state.live for state in await self._states(await self._live()))
+        return Held(len(ended) + live, live, sum(size for _, _, size in ended) + live_bytes)
+
+    # -- following what other workers write
+
+    def following(self, feed: Feed) -> None:
+        if feed.id not in self._own:
+            self._remote[feed.id] = (feed, feed.head)
+            if self._following:  # wake the blocked read: it does not know this stream
+                self._following = False
+                self._asker.submit([_notice(self.worker, "wake", feed.id)], lambda _: None)
+
+    def not_following(self, feed: Feed) -> None:
+        self._remote.pop(feed.id, None)
+
+    async def _follow_forever(self) -> None:
+        wire = Wire(self._pool, SCRIPTS)
+        control = lua.control_key(self.worker)
+        heard = "$"
+        watch_at = time.monotonic() + WATCHDOG_S
+        try:
+            while True:
+                try:
+                    if heard == "$":  # fixed once: a "$" in every read would miss what comes between two
+                        (last,) = await wire.ask([("XREVRANGE", control, "+", "-", "COUNT", 1)])
+                        heard = last[0][0] if last else "0-0"
+                    keys = [lua.frames_key(stream_id) for stream_id in self._remote]
+                    ids = [f"0-{offset}" for _, offset in self._remote.values()]
+                    self._following = True
+                    (reply,) = await wire.ask([
+                        ("XREAD", "COUNT", MAX_TAIL_FRAMES, "BLOCK", BLOCK_MS, "STREAMS", control, *keys, heard, *ids)
+                    ])  # fmt: skip
+                    self._following = False
+                    for key, entries in () if reply is None or isinstance(reply, RedisError) else reply:
+                        if key == control.encode():
+                            heard = entries[-1][0]
+                            self._control(entries)
+                        else:
+                            self._followed(lua.stream_of(key), entries)
+                    if isinstance(reply, RedisError) or time.monotonic() >= watch_at:
+                        watch_at = time.monotonic() + WATCHDOG_S
+                        await self._watch(wire)
+                except AWAY:
+                    self._following = False
+                    watch_at = 0.0  # read the states as soon as the server is back
+                    await asyncio.sleep(RETRY_S)
+        finally:
+            await wire.close()
+
+    def _control(self, entries: Sequence[Any]) -> None:
+        for _, fields in entries:
+            if fields[0] == b"stop" and fields[1].decode() in self._own:
+                self.on_stop(fields[1].decode())
+
+    def _followed(self, stream_id: str, entries: Sequence[Any]) -> None:
+        feed, _ = self._remote.get(stream_id, (None, 0))
+        if feed is None:
+            return  # nobody waits any more
+        first = int(entries[0][0].partition(b"-")[2]) - 1
+        ending: Ending | None = None
+        if entries[-1][1][0] == b"e":
+            ending = entries[-1][1][1].decode()
+            entries = entries[:-1]
+            del self._remote[stream_id]
+        else:
+            self._remote[stream_id] = (feed, first + len(entries))
+        feed.push(first, [fields[1] for _, fields in entries], ending)
+
+    async def _watch(self, wire: Wire) -> None:
+        """Look at the states themselves: of what is followed (its end), of what is written here (a stop)."""
+        remote, own = list(self._remote.items()), list(self._own)
+        ids = [stream_id for stream_id, _ in remote] + own
+        replies = await wire.ask([("HMGET", lua.state_key(i), "next", "ending", "stop") for i in ids]) if ids else []
+        for (stream_id, (feed, _)), reply in zip(remote, replies, strict=False):
+            if isinstance(reply, RedisError):
+                continue
+            if reply[0] is None:
+                self._remote.pop(stream_id, None)
+                for tail in tuple(feed.tails):
+                    tail.fail(not_found(stream_id))
+            else:
+                feed.advance(int(reply[0]), reply[1].decode() if reply[1] else None)
+                if reply[1]:
+                    self._remote.pop(stream_id, None)
+        for stream_id, reply in zip(own, replies[len(remote) :], strict=True):
+            if not isinstance(reply, RedisError) and reply[2] == b"1" and stream_id in self._own:
+                self.on_stop(stream_id)
+
+
+def _notice(worker: str, kind: str, stream_id: str) -> Command:
+    return ("XADD", lua.control_key(worker), "MAXLEN", "~", 1000, "*", kind, stream_id)
+
+
+def _batch(stream_id: str, first: Offset, entries: Sequence[Any], state: Sequence[Any]) -> Batch | StreamwardError:
+    if state[0] is None:
+        return not_found(stream_id)
+    stored, ending, earliest = int(state[0]), state[1].decode() if state[1] else None, int(state[2])
+    if first < earliest:
+        return frames_gone(first, earliest)
+    frames: list[bytes] = []
+    room = MAX_TAIL_BYTES
+    for entry_id, fields in entries:
+        if fields[0] != b"d":
+            break
+        if not frames and entry_id != b"0-%d" % (first + 1):  # a hole: entries were deleted behind our back
+            return frames_gone(first, int(entry_id[2:]) - 1)
+        room -= len(fields[1])
+        if room < 0 and frames:
+            break
+        frames.append(fields[1])
+    return Batch(first, frames, stored, ending)
+
+
+def _state(stream_id: str, fields: Sequence[bytes]) -> StreamState | None:
+    if not fields:
+        return None
+    of = dict(zip(fields[::2], fields[1::2], strict=True))
+    if b"epoch" not in of:
+        return None
+    ending = of.get(b"ending")
+    return StreamState(
+        id=stream_id, tenant=of[b"tenant"].decode(), dialect=of[b"dialect"].decode(), meta=of[b"meta"],
+        chat=of[b"chat"].decode() if b"chat" in of else None, retention_s=float(of[b"retention"]),
+        created=float(of[b"created"]), owner=of[b"owner"].decode(), epoch=int(of[b"epoch"]),
+        earliest=int(of[b"earliest"]), next=int(of[b"next"]), stop_requested=of.get(b"stop") == b"1",
+        ending=ending.decode() if ending else None,  # type: ignore[arg-type]
+        ended=float(of[b"ended"]) if b"ended" in of else None, result=of.get(b"result", b""),
+    )  # fmt: skip
+
+
+def _pages(ids: Sequence[str]) -> list[Sequence[str]]:
+    return [ids[start : start + EVICT_PAGE] for start in range(0, len(ids), EVICT_PAGE)]
+
+
+def _ms(seconds: float) -> int:
+    return max(1, int(seconds * 1000))
+
+
+def _unavailable(exc: BaseException) -> StoreUnavailable:
+    error = StoreUnavailable(f"Redis does not answer or refused a command: {exc!r:.200}")
+    error.__cause__ = exc
+    return error

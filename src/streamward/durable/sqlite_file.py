@@ -1,0 +1,380 @@
+"""The SQL of the SQLite store: everything that happens on its threads, synchronous and with no event loop in sight.
+
+``frames`` has one row per commit and stream, holding all its frames of that commit. Its rowid is the number of the
+stream and the offset of the row's first frame in one integer, so a stream lies together in one B-tree and the row that
+holds an offset is found by one seek:
+
+    key = stream number << 32 | first offset          data = MessagePack array of the frames
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from streamward.durable.store import (
+    MAX_TAIL_BYTES,
+    MAX_TAIL_FRAMES,
+    Batch,
+    Ending,
+    KeyReused,
+    Limits,
+    NewStream,
+    Offset,
+    StreamState,
+    Write,
+    check_write,
+    frames_gone,
+    not_found,
+)
+from streamward.errors import Conflict, Overloaded, StreamwardError
+
+OFFSET_BITS = 32  # four billion frames a stream, two billion streams a file
+BUSY_S = 5.0  # how long to wait for another process's commit; they take milliseconds
+MAX_ROWS = 64  # rows per INSERT: one statement gives up the interpreter lock once, not once a row
+TRIM_TO = 0.75  # of the bound of a stream: a quarter at a time keeps trimming linear
+SCHEMA_VERSION = 1
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS streams (
+  no INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice: a forgotten stream's readers must not meet another one
+  id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, dialect TEXT NOT NULL, meta BLOB NOT NULL, chat TEXT,
+  retention_s REAL NOT NULL, created REAL NOT NULL, owner TEXT NOT NULL, epoch INTEGER NOT NULL,
+  earliest INTEGER NOT NULL DEFAULT 0,
+  next INTEGER NOT NULL DEFAULT 0,       -- valid once ended; of a live stream its last row in frames says it
+  size INTEGER NOT NULL DEFAULT 0,       -- likewise
+  stop INTEGER NOT NULL DEFAULT 0, ending TEXT, ended REAL, result BLOB NOT NULL DEFAULT x'');
+CREATE INDEX IF NOT EXISTS streams_chat ON streams (tenant, chat, no) WHERE chat IS NOT NULL;
+CREATE INDEX IF NOT EXISTS streams_live ON streams (owner) WHERE ending IS NULL;
+CREATE INDEX IF NOT EXISTS streams_ended ON streams (ended) WHERE ending IS NOT NULL;
+CREATE INDEX IF NOT EXISTS streams_stop ON streams (owner) WHERE stop = 1 AND ending IS NULL;
+CREATE TABLE IF NOT EXISTS keys (
+  tenant TEXT, key TEXT, body_hash TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (tenant, key)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS keys_id ON keys (id);
+CREATE TABLE IF NOT EXISTS workers (id TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS frames (key INTEGER PRIMARY KEY, n INTEGER NOT NULL, data BLOB NOT NULL);
+"""
+
+STATE = (
+    "no, id, tenant, dialect, meta, chat, retention_s, created, owner, epoch, earliest, next, stop, ending, ended, result"
+)
+
+pack = msgspec.msgpack.Encoder().encode
+unpack = msgspec.msgpack.Decoder(list[bytes]).decode
+
+
+class Head(Struct, gc=False):
+    """What the writer remembers of a stream it writes."""
+
+    no: int
+    epoch: int
+    next: Offset
+    size: int
+    ending: Ending | None
+
+
+def connect(path: str, *, sync: Literal["NORMAL", "FULL"] = "NORMAL") -> sqlite3.Connection:
+    """A connection for one thread at a time, in WAL mode, transactions by hand."""
+    con = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    con.execute("PRAGMA journal_mode=WAL")
+    con.execute(f"PRAGMA synchronous={sync}")
+    con.execute("PRAGMA foreign_keys=OFF")
+    return con
+
+
+def create_schema(path: str) -> None:
+    """Make the file and its directory.
+
+    Raises:
+        Conflict: the file was written by a newer version.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    con = connect(path)
+    try:
+        (version,) = con.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            raise Conflict(f"{path} has schema {version}, this version of streamward knows {SCHEMA_VERSION}")
+        con.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+    finally:
+        con.close()
+
+
+def last_offset(con: sqlite3.Connection, no: int) -> Offset:
+    """The offset after the last frame row of stream *no*; 0 without rows."""
+    row = con.execute(
+        "SELECT key, n FROM frames WHERE key BETWEEN ? AND ? ORDER BY key DESC LIMIT 1", key_range(no)
+    ).fetchone()
+    return (row[0] & ((1 << OFFSET_BITS) - 1)) + row[1] if row else 0
+
+
+def key_range(no: int, first: Offset = 0) -> tuple[int, int]:
+    return no << OFFSET_BITS | first, ((no + 1) << OFFSET_BITS) - 1
+
+
+def content_bytes(con: sqlite3.Connection, no: int) -> int:
+    (size,) = con.execute(
+        "SELECT COALESCE(SUM(LENGTH(data)), 0) FROM frames WHERE key BETWEEN ? AND ?", key_range(no)
+    ).fetchone()
+    return int(size)
+
+
+def to_state(con: sqlite3.Connection, row: Sequence[Any]) -> StreamState:
+    no, sid, tenant, dialect, meta, chat, retention_s, created, owner, epoch, earliest, end, stop, ending, ended, result = row
+    return StreamState(
+        id=sid, tenant=tenant, dialect=dialect, meta=meta, chat=chat, retention_s=retention_s, created=created,
+        owner=owner, epoch=epoch, earliest=earliest,
+        next=end if ending is not None else max(last_offset(con, no), earliest),
+        stop_requested=bool(stop), ending=ending, ended=ended, result=result,
+    )  # fmt: skip
+
+
+# -- reading (any connection)
+
+
+def read_state(con: sqlite3.Connection, stream_id: str) -> StreamState | None:
+    con.execute("BEGIN")  # the row and the frames as of one moment
+    try:
+        row = con.execute(f"SELECT {STATE} FROM streams WHERE id=?", (stream_id,)).fetchone()  # noqa: S608
+        return to_state(con, row) if row else None
+    finally:
+        con.execute("COMMIT")
+
+
+def read_active(con: sqlite3.Connection, tenant: str, chat: str) -> StreamState | None:
+    row = con.execute(
+        "SELECT id FROM streams WHERE tenant=? AND chat=? ORDER BY no DESC LIMIT 1", (tenant, chat)
+    ).fetchone()
+    state = read_state(con, row[0]) if row else None
+    return state if state is not None and state.live else None
+
+
+def read_frames(con: sqlite3.Connection, stream_id: str, first: Offset) -> Batch | StreamwardError:
+    con.execute("BEGIN")
+    try:
+        row = con.execute("SELECT no, earliest, next, ending FROM streams WHERE id=?", (stream_id,)).fetchone()
+        if row is None:
+            return not_found(stream_id)
+        no, earliest, end, ending = row
+        if first < earliest:
+            return frames_gone(first, earliest)
+        if ending is None:
+            end = max(last_offset(con, no), earliest)
+        frames: list[bytes] = []
+        size = 0
+        last = key_range(no)[1]
+        (low,) = con.execute(
+            "SELECT MAX(key) FROM frames WHERE key BETWEEN ? AND ?", (no << OFFSET_BITS, no << OFFSET_BITS | first)
+        ).fetchone()
+        if low is None:
+            return Batch(first, frames, end, ending)
+        skip = first - (low & ((1 << OFFSET_BITS) - 1))
+        cursor = con.execute("SELECT data FROM frames WHERE key BETWEEN ? AND ? ORDER BY key", (low, last))
+        for (data,) in cursor:
+            for frame in unpack(data)[skip:]:
+                size += len(frame)
+                if frames and (size > MAX_TAIL_BYTES or len(frames) >= MAX_TAIL_FRAMES):
+                    cursor.close()
+                    return Batch(first, frames, end, ending)
+                frames.append(frame)
+            skip = 0
+        return Batch(first, frames, end, ending)
+    finally:
+        con.execute("COMMIT")
+
+
+def read_orphans(con: sqlite3.Connection, now: float) -> list[StreamState]:
+    rows = con.execute(
+        "SELECT s.id FROM streams s LEFT JOIN workers w ON w.id = s.owner "
+        "WHERE s.ending IS NULL AND (w.until IS NULL OR w.until <= ?) LIMIT 1000",
+        (now,),
+    ).fetchall()
+    states = (read_state(con, stream_id) for (stream_id,) in rows)
+    return [state for state in states if state is not None and state.live]
+
+
+def read_held(con: sqlite3.Connection) -> tuple[int, int, int]:
+    """Streams, live streams, bytes of content."""
+    streams, live, size = con.execute(
+        "SELECT COUNT(*), COUNT(*) FILTER (WHERE ending IS NULL), COALESCE(SUM(size), 0) FROM streams"
+    ).fetchone()
+    numbers = con.execute("SELECT no FROM streams WHERE ending IS NULL").fetchall()
+    return streams, live, size + sum(content_bytes(con, no) for (no,) in numbers)
+
+
+News: TypeAlias = tuple[list[tuple[str, Offset, Ending | None]], list[str]]
+
+
+def read_news(con: sqlite3.Connection, followed: Iterable[str], owner: str) -> News:
+    """How far the *followed* streams are, and which live streams of *owner* were asked to stop."""
+    heads: list[tuple[str, Offset, Ending | None]] = []
+    for stream_id in followed:
+        row = con.execute("SELECT no, next, ending FROM streams WHERE id=?", (stream_id,)).fetchone()
+        if row is not None:
+            heads.append((stream_id, row[1] if row[2] is not None else last_offset(con, row[0]), row[2]))
+    stops = con.execute("SELECT id FROM streams WHERE owner=? AND ending IS NULL AND stop=1", (owner,)).fetchall()
+    return heads, [stream_id for (stream_id,) in stops]
+
+
+# -- writing (the writer's connection, inside its transaction)
+
+
+def insert_stream(con: sqlite3.Connection, new: NewStream, owner: str, now: float) -> tuple[str, bool]:
+    """Create *new*; its id and True, or the id its idempotency key stands for and False."""
+    if new.idempotency_key is not None:
+        known = con.execute(
+            "SELECT id, body_hash FROM keys WHERE tenant=? AND key=?", (new.tenant, new.idempotency_key)
+        ).fetchone()
+        if known is not None:
+            if known[1] != new.body_hash:
+                raise KeyReused("this idempotency key was used with another body: use a new key")
+            return known[0], False
+    try:
+        con.execute(
+            "INSERT INTO streams (id, tenant, dialect, meta, chat, retention_s, created, owner, epoch) "
+            "VALUES (?,?,?,?,?,?,?,?,1)",
+            (new.id, new.tenant, new.dialect, new.meta, new.chat, new.retention_s, now, owner),
+        )
+    except sqlite3.IntegrityError as exc:
+        raise Conflict(f"stream {new.id} exists already") from exc
+    if new.idempotency_key is not None:
+        con.execute("INSERT INTO keys VALUES (?,?,?,?)", (new.tenant, new.idempotency_key, new.body_hash, new.id))
+    return new.id, True
+
+
+def update_claim(con: sqlite3.Connection, stream_id: str, epoch: int, owner: str) -> bool:
+    return bool(
+        con.execute(
+            "UPDATE streams SET epoch=epoch+1, owner=? WHERE id=? AND epoch=? AND ending IS NULL",
+            (owner, stream_id, epoch),
+        ).rowcount
+    )
+
+
+def delete_due(con: sqlite3.Connection, now: float) -> int:
+    """Forget streams past their retention."""
+    due = con.execute("SELECT no, id FROM streams WHERE ending IS NOT NULL AND ended + retention_s <= ?", (now,)).fetchall()
+    for no, stream_id in due:
+        con.execute("DELETE FROM frames WHERE key BETWEEN ? AND ?", key_range(no))
+        con.execute("DELETE FROM keys WHERE id=?", (stream_id,))
+        con.execute("DELETE FROM streams WHERE no=?", (no,))
+    con.execute("DELETE FROM workers WHERE until < ?", (now - 3600,))
+    return len(due)
+
+
+def evict_ended(con: sqlite3.Connection, excess: int) -> int:
+    """Drop the content of ended streams, the longest ended first, until *excess* bytes are gone."""
+    evicted = 0
+    rows = con.execute("SELECT no, size FROM streams WHERE ending IS NOT NULL AND size > 0 ORDER BY ended").fetchall()
+    for no, size in rows:
+        if excess <= 0:
+            break
+        con.execute("DELETE FROM frames WHERE key BETWEEN ? AND ?", key_range(no))
+        con.execute("UPDATE streams SET size=0, earliest=next WHERE no=?", (no,))
+        excess -= size
+        evicted += 1
+    return evicted
+
+
+class FrameWriter:
+    """Checks and stores writes. Remembers the heads of its streams until another connection may have changed them."""
+
+    def __init__(self, con: sqlite3.Connection, limits: Limits) -> None:
+        self.con = con
+        self.limits = limits
+        self._heads: dict[str, Head] = {}
+        self._version = -1
+        self._rows: list[Any] = []
+
+    def begin(self) -> None:
+        self.con.execute("BEGIN IMMEDIATE")
+        # Changes whenever another connection commits: only then can a stream of ours have been claimed.
+        (version,) = self.con.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            self._version = version
+            self._heads.clear()
+
+    def rollback(self) -> None:
+        self._heads.clear()
+        self._rows.clear()
+        if self.con.in_transaction:
+            self.con.execute("ROLLBACK")
+
+    def forget(self) -> None:
+        """Something else in this transaction may have changed streams."""
+        self._heads.clear()
+
+    def add(self, write: Write, now: float) -> StreamwardError | None:
+        head = self._heads.get(write.id) or self._load(write.id)
+        if head is None:
+            return not_found(write.id)
+        verdict = check_write(write, head.epoch, head.next, head.ending)
+        if verdict is not None:
+            return verdict if isinstance(verdict, StreamwardError) else None
+        if write.frames:
+            data = pack(write.frames)
+            self._rows += (head.no << OFFSET_BITS | head.next, len(write.frames), data)
+            head.next += len(write.frames)
+            head.size += len(data)
+            if head.size > self.limits.stream_bytes:
+                self._trim(head)
+        if write.ending is not None:
+            self.flush()
+            head.ending = write.ending
+            self.con.execute(
+                "UPDATE streams SET ending=?, result=?, ended=?, next=?, size=? WHERE no=?",
+                (write.ending, write.result, now, head.next, head.size, head.no),
+            )
+            del self._heads[write.id]
+        return None
+
+    def flush(self) -> None:
+        """Put the rows gathered so far into the transaction."""
+        rows = self._rows
+        step = 3 * MAX_ROWS
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            places = ",".join(["(?,?,?)"] * (len(part) // 3))
+            self.con.execute(f"INSERT INTO frames VALUES {places}", part)  # noqa: S608
+        rows.clear()
+
+    def check_room(self) -> None:
+        """Refuse a new stream when live streams alone fill the store. Looked at by the sweep's figure, not by a scan."""
+        if self.live_bytes > self.limits.total_bytes:
+            raise Overloaded("live streams fill the store: try again later", retry_after_s=5)
+
+    live_bytes = 0
+
+    def _load(self, stream_id: str) -> Head | None:
+        row = self.con.execute(
+            "SELECT no, epoch, next, size, ending, earliest FROM streams WHERE id=?", (stream_id,)
+        ).fetchone()
+        if row is None:
+            return None
+        no, epoch, end, size, ending, earliest = row
+        if ending is None:
+            self.flush()
+            end, size = max(last_offset(self.con, no), earliest), content_bytes(self.con, no)
+        head = self._heads[stream_id] = Head(no, epoch, end, size, ending)
+        return head
+
+    def _trim(self, head: Head) -> None:
+        """Drop the oldest rows of a stream past its bound; never the last one, which says where the stream stands."""
+        self.flush()
+        target = self.limits.stream_bytes * TRIM_TO
+        keep = head.no << OFFSET_BITS
+        for key, n, size in self.con.execute(
+            "SELECT key, n, LENGTH(data) FROM frames WHERE key BETWEEN ? AND ? ORDER BY key", key_range(head.no)
+        ).fetchall()[:-1]:
+            if head.size <= target:
+                break
+            head.size -= size
+            keep = key + n
+        self.con.execute("DELETE FROM frames WHERE key >= ? AND key < ?", (head.no << OFFSET_BITS, keep))
+        self.con.execute(
+            "UPDATE streams SET earliest=? WHERE no=?", (keep & ((1 << OFFSET_BITS) - 1), head.no)
+        )
