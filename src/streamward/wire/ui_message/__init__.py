@@ -7,6 +7,7 @@ Requests in the other direction are the business of ``streamward.wire.ui_request
 from streamward.wire.sse import KEEP_ALIVE
 from streamward.wire.ui_message.encode import HEADERS, STREAM_OPEN, Encoder, Options
 from streamward.wire.ui_message.frames import NAME
+from streamward.wire.ui_message.read import Assembler, read
 from streamward.wire.ui_message.versions import VERSIONS, Number, Version
 
 __all__ = [
@@ -15,8 +16,10 @@ __all__ = [
     "NAME",
     "STREAM_OPEN",
     "VERSIONS",
+    "Assembler",
     "Encoder",
     "Number",
     "Options",
     "Version",
+    "read",
 ]
