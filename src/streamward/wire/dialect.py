@@ -45,6 +45,8 @@ class Profile(Struct, frozen=True, kw_only=True):
     """Output limit to send when the caller set none and the dialect demands one; None: the dialect's own constant."""
     effort_form: Literal["budget", "adaptive"] = "budget"
     """How an effort word of another dialect goes out: as a token budget, or as the provider's own effort words."""
+    placeholder_signature: str | None = None
+    """Sent as signature of a turn's first tool call that has none, where the provider demands one (Gemini 3)."""
     drops_fields: frozenset[str] = frozenset()
     """Request fields the provider rejects and that change nothing in the answer (``user``, ``store``)."""
     unsupported: frozenset[str] = frozenset()
