@@ -1,0 +1,36 @@
+"""The dialect of ``/v1/responses``: Open Responses and OpenAI Responses as one, both directions.
+
+Pure: no I/O, no clock. Follows Open Responses 2026-04-24 and OpenAI's OpenAPI 2.3.0; where they differ, what is written
+satisfies both and what is read may be either. Stored responses, background runs and the WebSocket transport are the
+gateway's; the pure parts they need are in ``stored``. Compaction items are carried, not made or opened.
+"""
+
+from __future__ import annotations
+
+from streamward.wire import sse
+from streamward.wire.dialect import Profile
+from streamward.wire.responses.decode import Decoder
+from streamward.wire.responses.encode import Encoder
+from streamward.wire.responses.errors import parse_error, render_error
+from streamward.wire.responses.render import render_request
+from streamward.wire.responses.reply import parse_reply, render_reply
+from streamward.wire.responses.request import parse_request
+
+NAME = "responses"
+MEDIA_TYPE = "text/event-stream"
+
+__all__ = [
+    "MEDIA_TYPE", "NAME", "Decoder", "Encoder", "Reader", "parse_error", "parse_reply", "parse_request", "path",
+    "render_error", "render_reply", "render_request",
+]  # fmt: skip
+
+
+def path(model: str, *, stream: bool) -> str:
+    return "/responses"
+
+
+def Reader(profile: Profile, *, max_event_bytes: int = sse.MAX_EVENT_BYTES) -> sse.Reader:  # noqa: N802 - named as a stage
+    """Frames of a stream; one whose lines are whole counts even when its blank line is missing at the end."""
+    return sse.Reader(
+        max_event_bytes=max_event_bytes, flush_at_end=True, single_newline=profile.single_newline_frames
+    )
