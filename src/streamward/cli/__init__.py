@@ -1,1 +1,1 @@
-
+"""The command line. ``main`` registers the commands; each command's code is imported when it runs."""

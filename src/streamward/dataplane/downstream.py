@@ -114,6 +114,8 @@ class Downstream(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """uvicorn's signal that the server stops: no new request on this connection."""
+        if self.app is not None:
+            self.app.begin_drain()
         if self.serving:
             self.closing = True
         else:

@@ -102,6 +102,9 @@ class App(Protocol):
     def open_exchange(self, request: Request, sink: Sink, /) -> Exchange | None:
         """Take the request; None hands it to the ASGI application. A complete early answer is allowed."""
 
+    def begin_drain(self) -> None:
+        """The server stops: end open streams within the grace. May be called more than once."""
+
 
 def render_fields(fields: Iterable[tuple[str | bytes, str | bytes]]) -> bytes:
     """Header lines as bytes.

@@ -10,8 +10,8 @@ import asyncio
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-TICK_S = 0.1
-"""How late a deadline may be noticed: short beside any timeout users set, 10 passes a second over plain floats."""
+TICK_S = 0.2
+"""How late a deadline may be noticed: short beside any timeout users set, 5 passes a second over plain floats."""
 
 
 class Ticking(Protocol):

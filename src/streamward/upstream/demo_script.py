@@ -28,7 +28,8 @@ SPEECH: tuple[tuple[tuple[str, ...], str], ...] = (
         "4. the finish reason and `data: [DONE]` say that it is complete.\n\n"
         "```bash\ncurl -N http://127.0.0.1:8787/v1/chat/completions \\\n  -H 'content-type: application/json' \\\n"
         "  -d '{\"model\": \"demo/chat\", \"stream\": true,\n"
-        "       \"messages\": [{\"role\": \"user\", \"content\": \"hi\"}]}'\n```\n\n(This is a scripted answer from the demo model.)",
+        "       \"messages\": [{\"role\": \"user\", \"content\": \"hi\"}]}'\n```\n\n"
+        "(This is a scripted answer from the demo model.)",
     ),
     (
         ("tool", "function"),

@@ -1,0 +1,115 @@
+"""``streamward dev`` and ``streamward serve``."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import sys
+from pathlib import Path
+
+from dotenv import load_dotenv
+
+from streamward.errors import StreamwardError
+from streamward.gateway.config import find_file, load
+from streamward.gateway.serve import Settings, serve
+from streamward.playground.page import playground_routes
+from streamward.upstream.local import TINY_MODEL_NAME, check_gguf, engine_available, tiny_model_path
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def run_dev(
+    folder: Path, config: Path | None, host: str | None, port: int | None, model: Path | None, log_format: str | None
+) -> int:
+    """Development: page, gateway, a local model; no key asked on loopback."""
+    file = start(folder, config)
+    loaded = load(file)
+    host = host or loaded.server.host
+    local_model, local_name = local_choice(model)
+    settings = Settings(
+        config=str(file) if file else None, host=host, port=loaded.server.port if port is None else port, dev=True,
+        open_access=host in LOOPBACK, local_model=str(local_model) if local_model else None, local_name=local_name,
+        log_format=log_format or "pretty",
+    )  # fmt: skip
+
+    def greet(url: str) -> None:
+        say(f"listening on {url}")
+        say(f"page {url}/   gateway {url}/v1")
+        if local_model is None:
+            say("model demo/chat (simulated; for a real one: pip install 'streamward[local]', or set a provider's key)")
+        elif local_name == TINY_MODEL_NAME:
+            say(f"model {local_name}: a real but tiny toy model, trained on this project only; it knows nothing else")
+        else:
+            say(f"model {local_name} from {local_model}")
+        say("no key is asked on loopback" if settings.open_access else "keys are required: this is not a loopback address")
+
+    return checked_serve(settings, greet, page=True)
+
+
+def run_serve(
+    folder: Path, config: Path | None, host: str | None, port: int | None, workers: int | None, log_format: str | None
+) -> int:
+    """Production."""
+    file = start(folder, config)
+    loaded = load(file)
+    if loaded.auth.required and not loaded.auth.keys:
+        raise StreamwardError(
+            "no client key is configured: set auth.keys in streamward.toml (for example "
+            '["env:STREAMWARD_API_KEY"]), or auth.required = false'
+        )
+    settings = Settings(
+        config=str(file) if file else None, host=host or loaded.server.host,
+        port=loaded.server.port if port is None else port, workers=workers or loaded.server.workers, log_format=log_format,
+    )  # fmt: skip
+    return checked_serve(settings, lambda url: say(f"listening on {url}"), page=False)
+
+
+def start(folder: Path, config: Path | None) -> Path | None:
+    """Common beginnings: logging, ``.env`` files, the configuration file to use."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    if not folder.is_dir():
+        raise StreamwardError(f"{folder} is not a folder; give the project's folder")
+    for name in (".env.local", ".env"):
+        load_dotenv(folder / name)
+    return config or find_file(folder)
+
+
+def local_choice(model: Path | None) -> tuple[Path | None, str]:
+    """The GGUF file to serve and its model name: the one asked for, else the shipped toy if an engine is there."""
+    if model is not None:
+        if not engine_available():
+            raise StreamwardError("no local engine is installed: run `pip install 'streamward[local]'`")
+        check_gguf(model)
+        return model, f"local/{model.stem}"
+    tiny = tiny_model_path()
+    return (tiny, TINY_MODEL_NAME) if tiny is not None and engine_available() else (None, TINY_MODEL_NAME)
+
+
+def checked_serve(settings: Settings, greet: object, *, page: bool) -> int:
+    """Serve, with a port that is taken said in one line."""
+    problem = port_problem(settings.host, settings.port)
+    if problem is not None:
+        raise StreamwardError(problem)
+    return serve(settings, extra_routes=playground_routes() if page else (), greet=greet)  # type: ignore[arg-type]
+
+
+def port_problem(host: str, port: int) -> str | None:
+    """Why *host*:*port* cannot be listened on; None if it can."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as exc:
+            if exc.errno == errno.EADDRINUSE:
+                return f"port {port} is in use on {host}; stop what listens there or choose another with --port"
+            return f"cannot listen on {host}:{port}: {exc.strerror or exc}"
+    return None
+
+
+def say(text: str) -> None:
+    sys.stderr.write(f"streamward: {text}\n")
+    sys.stderr.flush()

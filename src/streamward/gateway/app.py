@@ -1,0 +1,333 @@
+"""The gateway put together: one object that is the data plane's application and an ASGI application at once.
+
+Streaming routes are taken in ``open_exchange``; everything else goes to the Starlette routes of ``control``. All state
+is made in ``start`` and closed in ``stop`` (the ASGI lifespan does both).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute
+
+from streamward.dataplane.exchange import Exchange, Request, Sink, render_fields
+from streamward.dataplane.head import Limits
+from streamward.dataplane.pool import Pool
+from streamward.dataplane.ticker import Ticker, ticker_of
+from streamward.errors import ErrorInfo, StreamwardError
+from streamward.gateway.auth import ANONYMOUS, Caller, StaticKeys
+from streamward.gateway.config import Config, ConfigError, load
+from streamward.gateway.control import control_routes
+from streamward.gateway.exchange import JSON_FIELDS, CallExchange, too_large
+from streamward.gateway.metrics import Metrics
+from streamward.gateway.plan import Routes, timeouts
+from streamward.gateway.records import AccessLog
+from streamward.upstream.attempts import Target
+from streamward.upstream.local import LocalEngine, LocalEngineError
+from streamward.upstream.local_upstream import LocalUpstream
+from streamward.wire import json_text
+from streamward.wire.chat_completions import render_error
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive, Scope, Send
+
+CALL_ROUTES: dict[str, str] = {
+    "/v1/chat/completions": "chat_completions",
+    "/chat/completions": "chat_completions",
+}
+"""Paths that stream, and the dialect spoken there."""
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/_streamward/live", "/_streamward/ready"})
+"""Probes: they name the host by address, and carry no key."""
+
+OVERLOADED = ErrorInfo(
+    "overloaded", "the server has as many streams open as it takes; retry shortly", 503, retry_after_s=1
+)
+
+log = logging.getLogger("streamward.gateway")
+
+
+class Gateway:
+    """The gateway. Serve it with ``streamward serve``, or mount it: it is an ASGI application."""
+
+    def __init__(
+        self, config: Config, *, config_path: Path | None = None, environ: Mapping[str, str] | None = None,
+        open_access: bool = False, local_model: Path | None = None, local_name: str = "local/tiny",
+        extra_routes: Sequence[BaseRoute] = (), access_log: AccessLog | None = None,
+    ) -> None:  # fmt: skip
+        self.config = config
+        self.config_path = config_path
+        self.environ = environ
+        self.open_access = open_access
+        self.local_model = local_model or local_path(config)
+        self.local_name = local_name
+        self.metrics = Metrics()
+        self.access_log = access_log or AccessLog(config.logging.format)
+        self.limits = Limits(
+            max_head_bytes=config.limits.max_head_bytes, head_timeout_s=config.limits.head_timeout_s
+        )
+        self.keys = StaticKeys(config.auth.keys, required=config.auth.required and not open_access)
+        self.draining = False
+        self.ready = False
+        self.active: set[CallExchange] = set()
+        self.lag_s = 0.0
+        self.background: set[asyncio.Task[None]] = set()
+        self.loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment] # these four are set by start
+        self.ticker: Ticker = None  # type: ignore[assignment]
+        self.pool: Pool = None  # type: ignore[assignment]
+        self.routes: Routes = None  # type: ignore[assignment]
+        self.engine: LocalEngine | None = None
+        self.lag_timer: asyncio.TimerHandle | None = None
+        self.set_hosts()
+        self.asgi = Starlette(routes=[*control_routes(self), *extra_routes])
+
+    # -- life
+
+    async def start(self) -> None:
+        """Make everything that needs an event loop. The local model loads in the background."""
+        self.loop = asyncio.get_running_loop()
+        self.ticker = ticker_of(self.loop)
+        self.pool = Pool()
+        self.routes = Routes(self.config, self.pool, self.environ)
+        if self.local_model is not None:
+            self.engine = LocalEngine(self.local_model, name=self.local_name)
+            self.routes.upstreams["local"] = self.local_upstream()
+            self.spawn(self.load_engine(self.engine))
+        self.metrics.gauge("streamward_streams_active", "Calls being served.", lambda: len(self.active))
+        self.metrics.gauge("streamward_upstream_connections", "Open upstream connections.", lambda: len(self.pool.open))
+        self.metrics.gauge("streamward_upstream_connections_opened", "Made since start.", lambda: self.pool.opened)
+        self.metrics.gauge("streamward_upstream_calls", "Sent since start.", lambda: self.pool.calls)
+        self.metrics.gauge("streamward_event_loop_lag_seconds", "Latest lag of the event loop.", lambda: self.lag_s)
+        self.measure_lag(self.loop.time())
+        self.ready = True
+
+    async def stop(self) -> None:
+        self.ready = False
+        for task in list(self.background):
+            task.cancel()
+        if self.lag_timer is not None:
+            self.lag_timer.cancel()
+        if self.engine is not None:
+            await self.engine.stop()
+        if self.pool is not None:
+            await self.pool.aclose()
+        self.access_log.flush()
+
+    def local_upstream(self) -> LocalUpstream:
+        assert self.engine is not None
+        return LocalUpstream(self.engine, self.pool, timeouts(self.config.providers.get("local")))
+
+    async def load_engine(self, engine: LocalEngine) -> None:
+        try:
+            await engine.start()
+        except LocalEngineError as exc:
+            engine.failure = engine.failure or str(exc)
+            log.error("local_engine_failed", extra={"reason": str(exc)})
+
+    def spawn(self, work: Any) -> None:
+        task = self.loop.create_task(work)
+        self.background.add(task)
+        task.add_done_callback(self.background.discard)
+
+    def measure_lag(self, due: float) -> None:
+        self.lag_s = max(self.loop.time() - due, 0.0)
+        self.lag_timer = self.loop.call_later(LAG_PERIOD_S, self.measure_lag, self.loop.time() + LAG_PERIOD_S)
+
+    def begin_drain(self) -> None:
+        """Stop taking calls; those that run may go on for ``server.drain_s``, then end with ``server_shutdown``."""
+        if self.draining:
+            return
+        self.draining = True
+        self.loop.call_later(self.config.server.drain_s, self.end_all)
+
+    def end_all(self) -> None:
+        for exchange in list(self.active):
+            exchange.drain()
+
+    def reload(self) -> None:
+        """Read the configuration file again. Running streams keep what they have; a bad edit changes nothing."""
+        if self.config_path is None:
+            return
+        try:
+            config = load(self.config_path, self.environ)
+        except ConfigError as exc:
+            log.error("config_reload_refused", extra={"reason": str(exc)})
+            return
+        self.config = config
+        self.keys = StaticKeys(config.auth.keys, required=config.auth.required and not self.open_access)
+        routes = Routes(config, self.pool, self.environ)
+        if self.engine is not None:
+            routes.upstreams["local"] = self.local_upstream()
+        self.routes = routes
+        self.set_hosts()
+        log.info("config_reloaded", extra={"file": str(self.config_path)})
+
+    def set_hosts(self) -> None:
+        self.hosts = frozenset(host.lower().encode() for host in self.config.server.allowed_hosts)
+        self.origins = frozenset(origin.encode() for origin in self.config.server.cors_origins)
+
+    # -- the data plane's application
+
+    def open_exchange(self, request: Request, sink: Sink) -> Exchange | None:
+        refusal = self.refused_host(request)
+        if refusal is not None:
+            self.answer_error(sink, refusal, render_error(refusal), JSON_FIELDS)
+            return None
+        cors = self.cors_fields(request)
+        if request.method == "OPTIONS" and request.path.startswith("/v1/") and b"origin" in request.headers:
+            sink.start(204, cors + PREFLIGHT if cors else b"", length=0)
+            sink.finish()
+            return None
+        dialect = CALL_ROUTES.get(request.path)
+        if dialect is None or request.method != "POST":
+            return None
+        exchange = CallExchange(self, request, sink, dialect, ANONYMOUS, cors)
+        problem = self.refused_call(request, exchange)
+        if problem is not None:
+            exchange.refuse(problem)
+        return exchange
+
+    def refused_call(self, request: Request, exchange: CallExchange) -> ErrorInfo | None:
+        """Why this call is answered before its body is read."""
+        try:
+            exchange.caller = self.keys.caller(request)
+        except StreamwardError as exc:
+            return exc.info
+        exchange.record.key = exchange.caller.name
+        if self.draining:
+            return ErrorInfo("server_shutdown", "the server is shutting down; use another one", 503, retry_after_s=1)
+        if len(self.active) >= self.config.limits.max_concurrent_streams:
+            return OVERLOADED
+        limit = self.config.limits.max_body_bytes
+        if request.content_length is not None and request.content_length > limit:
+            return too_large(limit)
+        return refused_body(request)
+
+    def refused_host(self, request: Request) -> ErrorInfo | None:
+        """A Host we are not known by: a DNS rebinding page, or a missing line in the configuration."""
+        if b"*" in self.hosts or request.path in OPEN_PATHS:
+            return None
+        host = request.headers.get(b"host", b"").lower()
+        name = host.rpartition(b":")[0] if host[-1:].isdigit() and b":" in host and not host.endswith(b"]") else host
+        if name in self.hosts or host in self.hosts:
+            return None
+        return ErrorInfo("host_not_allowed", "this host name is not listed in server.allowed_hosts; add it there", 421)
+
+    def cors_fields(self, request: Request) -> bytes:
+        origin = request.headers.get(b"origin")
+        if origin is None or not self.origins or (origin not in self.origins and b"*" not in self.origins):
+            return b""
+        return (
+            b"access-control-allow-origin: %b\r\nvary: origin\r\naccess-control-expose-headers: "
+            b"x-streamward-id, x-streamward-stream-id, retry-after, x-request-id\r\n" % origin
+        )
+
+    def answer_error(self, sink: Sink, error: ErrorInfo, body: dict[str, Any], fields: bytes) -> None:
+        raw = json_text.encode(body)
+        if error.retry_after_s is not None:
+            fields += b"retry-after: %d\r\n" % max(1, round(error.retry_after_s))
+        if error.status == 401:
+            fields += b"www-authenticate: Bearer\r\n"
+        sink.start(error.status, fields, length=len(raw))
+        sink.finish(raw)
+
+    # -- bookkeeping of calls
+
+    def begin(self, exchange: CallExchange) -> None:
+        self.active.add(exchange)
+
+    def end(self, exchange: CallExchange) -> None:
+        self.active.discard(exchange)
+        self.ticker.discard(exchange)
+        self.metrics.book(exchange.record)
+        self.access_log.write(exchange.record)
+
+    def failed_try(self, target: Target, error: ErrorInfo) -> None:
+        self.metrics.upstream_errors.add(target.name, error.code)
+
+    def authenticate(self, headers: Mapping[str, str]) -> Caller:
+        """The caller of a request that came through ASGI. Raises AuthenticationFailed."""
+        pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+        request = Request(
+            method="GET", path="", raw_path=b"", query=b"", header_list=pairs, headers=dict(pairs), content_length=0,
+            http_minor=1, client=None, server=None, scheme="http",
+        )  # fmt: skip
+        return self.keys.caller(request)
+
+    # -- ASGI
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.lifespan(receive, send)
+        elif scope["type"] == "http" and not scope.get("extensions", {}).get("streamward"):
+            from streamward.asgi import serve_exchange
+
+            await serve_exchange(self, self.with_cors, scope, receive, send)
+        else:
+            await self.with_cors(scope, receive, send)
+
+    async def with_cors(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The control routes, with CORS fields where the origin is allowed."""
+        origin = next((value for name, value in scope.get("headers", ()) if name == b"origin"), None)
+        if origin is None or not self.origins or (origin not in self.origins and b"*" not in self.origins):
+            await self.asgi(scope, receive, send)
+            return
+
+        async def send_with(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [*message.get("headers", ()), (b"access-control-allow-origin", origin), (b"vary", b"origin")]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await self.asgi(scope, receive, send_with)
+
+    async def lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.start()
+        except Exception as exc:
+            await send({"type": "lifespan.startup.failed", "message": str(exc)})
+            raise
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+LAG_PERIOD_S = 1.0
+PREFLIGHT = render_fields(
+    (
+        ("access-control-allow-methods", "GET, POST, DELETE, OPTIONS"),
+        (
+            "access-control-allow-headers",
+            "authorization, content-type, x-api-key, idempotency-key, last-event-id, x-streamward-resumable, "
+            "anthropic-version, anthropic-beta, openai-organization, openai-project, x-stainless-arch, x-stainless-lang, "
+            "x-stainless-os, x-stainless-package-version, x-stainless-retry-count, x-stainless-runtime, "
+            "x-stainless-runtime-version, x-stainless-timeout, x-stainless-helper-method, user-agent",
+        ),
+        ("access-control-max-age", "600"),
+    )
+)
+
+
+def refused_body(request: Request) -> ErrorInfo | None:
+    """A body we would not read: compressed, or of another type than JSON."""
+    if request.headers.get(b"content-encoding", b"identity") not in (b"identity", b""):
+        return ErrorInfo("unsupported_encoding", "send the body without content-encoding", 415)
+    kind = request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if kind and kind != b"application/json" and not kind.endswith(b"+json"):
+        return ErrorInfo("unsupported_media_type", "send the body as content-type: application/json", 415)
+    return None
+
+
+def local_path(config: Config) -> Path | None:
+    table = config.providers.get("local")
+    return Path(table.model) if table is not None and table.model is not None else None
+
+
+GatewayFactory = Callable[[], Gateway]

@@ -1,0 +1,398 @@
+"""One call through the gateway: body in, targets tried, stream out, record booked.
+
+    body -> plan -> attempts (nothing sent yet) -> first content: commit -> relay -> exactly one ending -> record
+
+Everything runs on the event loop in callbacks. What went wrong before the commit is an HTTP status; after it, a
+terminal frame in the caller's dialect.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+from streamward.call import Call
+from streamward.dataplane.client import AnswerHead
+from streamward.dataplane.exchange import Request, Sink
+from streamward.errors import ErrorInfo, InvalidRequest, StreamwardError
+from streamward.events import Usage
+from streamward.gateway.auth import Caller
+from streamward.gateway.records import Record
+from streamward.upstream.attempts import Attempts, Target
+from streamward.wire import json_text
+from streamward.wire.chat_completions.request import validate
+from streamward.wire.dialect import Context
+from streamward.wire.relay import Relay
+from streamward.wire.sse import KEEP_ALIVE
+from streamward.wire.table import dialect as dialect_module
+from streamward.wire.table import relay as make_relay
+
+if TYPE_CHECKING:
+    from streamward.gateway.app import Gateway
+
+MAX_REPLY_BYTES = 64 << 20
+"""A non-streamed answer: images in base64 fit, an endless body does not."""
+
+STREAM_FIELDS = (
+    b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache, no-transform\r\n"
+    b"x-accel-buffering: no\r\nx-content-type-options: nosniff\r\n"
+)
+JSON_FIELDS = b"content-type: application/json\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\n"
+SHUTDOWN = ErrorInfo("server_shutdown", "the server is shutting down; send the request again", 503, retry_after_s=1)
+FOREVER = float("inf")
+
+
+class CallExchange:
+    """The exchange of one ``POST`` to a model route, in the client dialect *dialect*."""
+
+    __slots__ = (
+        "asked", "attempts", "body", "body_bytes", "body_timeout_s", "call", "caller", "committed", "cors", "detached",
+        "dialect", "drain_at", "gateway", "held", "include_usage", "is_stream", "last_at", "module", "over", "record",
+        "relay", "reply", "reply_bytes", "sink", "started_at", "upstream_fields",
+    )  # fmt: skip
+
+    def __init__(self, gateway: Gateway, request: Request, sink: Sink, dialect: str, caller: Caller, cors: bytes) -> None:
+        self.gateway = gateway
+        self.sink = sink
+        self.dialect = dialect
+        self.module = dialect_module(dialect)
+        self.caller = caller
+        self.cors = cors
+        self.body_timeout_s = gateway.config.limits.body_timeout_s
+        self.body: list[bytes] = []
+        self.body_bytes = 0
+        self.started_at = gateway.loop.time()
+        self.record = Record(time=time.time(), id=f"sw_{secrets.token_hex(12)}", key=caller.name, route=request.path)
+        self.asked: dict[str, Any] = {}
+        self.call: Call | None = None
+        self.is_stream = False
+        self.include_usage = False
+        self.attempts: Attempts | None = None
+        self.relay: Relay | None = None
+        self.held: list[bytes] = []
+        self.reply: list[bytes] = []
+        self.reply_bytes = 0
+        self.upstream_fields = b""
+        self.committed = False
+        self.detached = False
+        self.over = False
+        self.last_at = FOREVER
+        self.drain_at = FOREVER
+
+    # -- the request
+
+    def body_received(self, data: bytes) -> None:
+        self.body_bytes += len(data)
+        if self.body_bytes > self.gateway.config.limits.max_body_bytes:
+            self.refuse(too_large(self.gateway.config.limits.max_body_bytes))
+            return
+        self.body.append(data)
+
+    def body_ended(self) -> None:
+        if self.over:
+            return
+        body = self.body[0] if len(self.body) == 1 else b"".join(self.body)
+        self.body = []
+        try:
+            targets = self.plan(json_text.decode_object(body))
+        except StreamwardError as exc:
+            self.refuse(exc.info)
+            return
+        self.gateway.begin(self)
+        self.attempts = Attempts(
+            targets, self.render, self, stream=self.is_stream, on_failure=self.gateway.failed_try
+        )  # fmt: skip
+        self.attempts.start()
+
+    def plan(self, body: dict[str, Any]) -> list[Target]:
+        """What is asked and who can answer it."""
+        if self.dialect == "chat_completions":
+            asked = validate(body)
+            model, self.is_stream = asked.model, bool(asked.stream)
+            options = asked.stream_options
+            if options is not None and not self.is_stream:
+                raise InvalidRequest("stream_options is only allowed with stream: true", param="stream_options")
+            self.include_usage = options is not None and bool(options.include_usage)
+        else:
+            self.call = self.module.parse_request(body)
+            model, self.is_stream, self.include_usage = self.call.model, self.call.stream, True
+        self.asked = body
+        self.record.model = model
+        self.record.stream = self.is_stream
+        return self.gateway.routes.targets(model, gateway_options(body))
+
+    def render(self, target: Target) -> bytes:
+        """The request for one target: edited where it speaks the caller's dialect, translated where not."""
+        upstream = target.upstream
+        relay_request = getattr(self.module, "relay_request", None)
+        if upstream.dialect == self.dialect and relay_request is not None:
+            return json_text.encode_compact(relay_request(self.asked, model=target.model, profile=upstream.profile))
+        if self.call is None:
+            self.call = self.module.parse_request(self.asked)
+        module = dialect_module(upstream.dialect)
+        return json_text.encode_compact(module.render_request(self.call, model=target.model, profile=upstream.profile))
+
+    def context(self) -> Context:
+        record = self.record
+        return Context(
+            id=ID_PREFIX.get(self.dialect, "") + record.id[3:], model=record.model, created=int(record.time),
+            include_usage=self.include_usage, call=self.call,
+            options={"responses_done": self.gateway.config.server.responses_done},
+        )  # fmt: skip
+
+    # -- the answer (Outcome of the attempts)
+
+    def answering(self, target: Target, head: AnswerHead) -> None:
+        self.record.target = target.name
+        self.upstream_fields = passed_fields(head.headers)
+        self.held = []
+        self.reply = []
+        self.reply_bytes = 0
+        if self.is_stream:
+            self.relay = make_relay(
+                target.upstream.dialect, self.dialect, target.profile, self.context(),
+                max_event_bytes=self.gateway.config.limits.max_event_bytes,
+            )  # fmt: skip
+
+    def data_received(self, data: bytes) -> None:
+        relay = self.relay
+        if relay is None:
+            self.reply_data(data)
+            return
+        out = relay.feed(data)
+        if self.committed:
+            self.last_at = self.gateway.loop.time()
+            if relay.ended:
+                self.end_stream(out)
+            elif out and not self.detached:
+                self.record.bytes_out += len(out)
+                self.sink.write(out)
+            return
+        self.before_commit(relay, out)
+
+    def before_commit(self, relay: Relay, out: bytes) -> None:
+        assert self.attempts is not None
+        if relay.error is not None:
+            self.attempts.reject(relay.error)
+            return
+        self.held.append(out)
+        if not relay.content:
+            return
+        self.attempts.commit()
+        self.committed = True
+        now = self.last_at = self.gateway.loop.time()
+        self.record.ttft_ms = (now - self.started_at) * 1000
+        self.record.status = 200
+        self.sink.start(200, self.fields(STREAM_FIELDS))
+        out = b"".join(self.held)
+        self.held = []
+        self.gateway.ticker.add(self)
+        if relay.ended:
+            self.end_stream(out)
+        else:
+            self.record.bytes_out += len(out)
+            self.sink.write(out)
+
+    def ended(self) -> None:
+        relay = self.relay
+        if relay is None:
+            self.end_reply()
+            return
+        if self.over:
+            return
+        out = relay.close()
+        if self.committed:
+            self.end_stream(out)
+        else:
+            self.before_commit(relay, out)
+
+    def broke(self, error: ErrorInfo) -> None:
+        if self.relay is not None and not self.over:
+            self.end_stream(self.relay.fail(error))
+
+    def gave_up(self, error: ErrorInfo) -> None:
+        self.refuse(error)
+
+    def end_stream(self, out: bytes) -> None:
+        """The relay is over: send what is left, end the response, book the record."""
+        relay = self.relay
+        assert relay is not None
+        if self.attempts is not None:
+            self.attempts.cancel()  # frees a connection whose body has no end; a no-op otherwise
+        self.account(relay.usage, relay.events)
+        self.record.finish_reason = relay.finish_reason or ""
+        if not self.detached:
+            self.record.bytes_out += len(out)
+            self.sink.finish(out)
+        if relay.error is None:
+            self.close("finished")
+        else:
+            self.record.code = relay.error.code
+            self.close("truncated" if relay.error.code == "stream_truncated" else "failed")
+
+    # -- answers that are not streamed
+
+    def reply_data(self, data: bytes) -> None:
+        self.reply_bytes += len(data)
+        if self.reply_bytes > MAX_REPLY_BYTES:
+            assert self.attempts is not None
+            self.attempts.reject(ErrorInfo("content_too_large", "the provider's answer is too large", 502))
+            return
+        self.reply.append(data)
+
+    def end_reply(self) -> None:
+        assert self.attempts is not None
+        target = self.attempts.target
+        module = dialect_module(target.upstream.dialect)
+        raw = self.reply[0] if len(self.reply) == 1 else b"".join(self.reply)
+        try:
+            body = json_text.decode_any(raw)
+        except ValueError:
+            body = None
+        if type(body) is not dict:
+            self.attempts.reject(
+                ErrorInfo("upstream_invalid", "the provider's answer is not a JSON object", 502, safe_to_retry=True)
+            )
+            return
+        reply = module.parse_reply(body, target.profile)
+        if reply.error is not None:
+            self.attempts.reject(reply.error)
+            return
+        self.attempts.commit()
+        if target.upstream.dialect != self.dialect:
+            raw = json_text.encode(self.module.render_reply(reply, self.context()))
+        self.account(reply.usage, sum(len(getattr(block, "text", "")) for block in reply.blocks) // 4)
+        self.record.finish_reason = reply.finish_reason or ""
+        self.record.status = 200
+        self.record.bytes_out = len(raw)
+        self.record.ttft_ms = (self.gateway.loop.time() - self.started_at) * 1000
+        self.sink.start(200, self.fields(JSON_FIELDS), length=len(raw))
+        self.sink.finish(raw)
+        self.close("finished")
+
+    # -- failures, and the client
+
+    def refuse(self, error: ErrorInfo) -> None:
+        """Answer with a status: nothing has been sent yet."""
+        if self.over:
+            return
+        if self.attempts is not None:
+            self.attempts.cancel()
+        self.record.status = error.status
+        self.record.code = error.code
+        if not self.detached:
+            self.gateway.answer_error(self.sink, error, self.module.render_error(error), self.fields(JSON_FIELDS))
+        self.close("refused" if self.attempts is None else "failed")
+
+    def disconnected(self) -> None:
+        if self.over:
+            return
+        streams = self.gateway.config.streams
+        if streams.on_disconnect != "cancel" and self.committed and not self.gateway.draining:
+            self.detached = True
+            self.drain_at = self.gateway.loop.time() + streams.drain_s
+            if self.attempts is not None:
+                self.attempts.resume()
+            return
+        if self.attempts is not None:
+            self.attempts.cancel()
+        if self.relay is not None:
+            self.account(self.relay.usage, self.relay.events)
+        self.record.status = self.record.status or 499
+        self.close("cancelled")
+
+    def pause(self) -> None:
+        if self.attempts is not None and not self.detached:
+            self.attempts.pause()
+
+    def resume(self) -> None:
+        if self.attempts is not None:
+            self.attempts.resume()
+
+    def drain(self) -> None:
+        if self.over:
+            return
+        if self.committed and self.relay is not None:
+            self.end_stream(self.relay.fail(SHUTDOWN))
+        else:
+            self.refuse(SHUTDOWN)
+
+    def tick(self, now: float) -> None:
+        streams = self.gateway.config.streams
+        if self.detached:
+            relay = self.relay
+            if now >= self.drain_at or (relay is not None and relay.events > streams.drain_tokens):
+                self.detached = False
+                self.drain_at = FOREVER
+                if self.attempts is not None:
+                    self.attempts.cancel()
+                if relay is not None:
+                    self.account(relay.usage, relay.events)
+                self.close("cancelled")
+        elif streams.keepalive_s and now - self.last_at >= streams.keepalive_s:
+            self.last_at = now
+            self.sink.write(KEEP_ALIVE)
+
+    # -- bookkeeping
+
+    def fields(self, base: bytes) -> bytes:
+        return b"%bx-streamward-id: %b\r\n%b%b" % (base, self.record.id.encode(), self.upstream_fields, self.cors)
+
+    def account(self, usage: Usage | None, events: int) -> None:
+        record = self.record
+        record.events = events
+        if usage is None:
+            record.grade = "estimated"
+            record.output_tokens = events
+            record.input_tokens = self.body_bytes // 4
+            return
+        complete = usage.output_tokens is not None and usage.input_tokens is not None
+        record.grade = "exact" if complete else "provider_partial"
+        record.input_tokens = usage.input_tokens
+        record.output_tokens = usage.output_tokens
+        record.reasoning_tokens = usage.reasoning_tokens
+        record.cached_tokens = usage.cached_input_tokens
+
+    def close(self, ending: Any) -> None:
+        self.over = True
+        record = self.record
+        record.ending = ending
+        record.attempts = self.attempts.tries if self.attempts is not None else 0
+        record.duration_ms = (self.gateway.loop.time() - self.started_at) * 1000
+        self.gateway.end(self)
+
+
+def gateway_options(body: dict[str, Any]) -> dict[str, Any] | None:
+    """Take Vercel's ``providerOptions.gateway`` out of *body*: it is ours to honour and never forwarded."""
+    options = body.get("providerOptions")
+    if not isinstance(options, dict) or "gateway" not in options:
+        return None
+    rest = {key: value for key, value in options.items() if key != "gateway"}
+    if rest:
+        body["providerOptions"] = rest
+    else:
+        del body["providerOptions"]
+    gateway = options["gateway"]
+    if not isinstance(gateway, dict):
+        raise InvalidRequest("providerOptions.gateway must be an object", param="providerOptions.gateway")
+    return gateway
+
+
+def passed_fields(headers: dict[str, str]) -> bytes:
+    """The upstream's header lines a caller may see: rate limits and request ids."""
+    out = b""
+    for name, value in headers.items():
+        if name.startswith(("x-ratelimit-", "anthropic-ratelimit-")) or name in ("x-request-id", "request-id"):
+            text = value.encode("latin-1", "replace")
+            if len(text) <= MAX_PASSED_BYTES and text.isascii() and text.decode().isprintable():
+                out += b"%b: %b\r\n" % (name.encode(), text)
+    return out
+
+
+MAX_PASSED_BYTES = 256
+ID_PREFIX = {"chat_completions": "chatcmpl-", "responses": "resp_", "messages": "msg_"}
+
+
+def too_large(limit: int) -> ErrorInfo:
+    return ErrorInfo("content_too_large", f"the request body is larger than {limit} bytes (limits.max_body_bytes)", 413)

@@ -1,0 +1,155 @@
+"""Running the gateway on uvicorn: sockets, workers, signals, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+import uvicorn
+from msgspec import Struct
+from starlette.routing import BaseRoute
+from uvicorn.supervisors import Multiprocess
+
+from streamward.gateway.app import Gateway
+from streamward.gateway.config import Config, load
+
+SETTINGS = "STREAMWARD_SERVE_SETTINGS"
+"""How worker processes learn what to serve: spawned ones share nothing but the environment."""
+
+BACKLOG = 4096  # bursts of 500 connects must not be refused
+GRACE_BEYOND_DRAIN_S = 5
+HTTP_PROTOCOL = "streamward.dataplane.downstream:Downstream"
+
+
+class Settings(Struct, frozen=True):
+    """What the command line decided; with the configuration file it is all a worker needs."""
+
+    config: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 8787
+    workers: int = 1
+    dev: bool = False
+    open_access: bool = False
+    local_model: str | None = None
+    local_name: str = "local/tiny"
+    log_format: str | None = None
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, with our one line of greeting."""
+
+    def __init__(self, config: uvicorn.Config, greet: Callable[[str], None] | None = None) -> None:
+        super().__init__(config)
+        self.greet = greet
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started and self.greet is not None:
+            bound = [*(sockets or ()), *(s for server in self.servers for s in server.sockets)]
+            host, port = bound[0].getsockname()[:2]
+            self.greet(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A second signal, of either kind, ends at once."""
+        if self.should_exit:
+            self.force_exit = True
+        super().handle_exit(sig, frame)
+
+
+def build(settings: Settings, extra_routes: Sequence[BaseRoute] = ()) -> Gateway:
+    """The gateway for *settings*. Raises ConfigError."""
+    path = Path(settings.config) if settings.config else None
+    config = load(path)
+    if settings.log_format is not None:
+        config = msgspec.structs.replace(
+            config, logging=msgspec.structs.replace(config.logging, format=settings.log_format)
+        )  # fmt: skip
+    return Gateway(
+        config, config_path=path, open_access=settings.open_access, extra_routes=extra_routes,
+        local_model=Path(settings.local_model) if settings.local_model else None, local_name=settings.local_name,
+    )  # fmt: skip
+
+
+def create_worker() -> Gateway:
+    """Factory that uvicorn calls in each spawned worker."""
+    settings = msgspec.json.decode(os.environ[SETTINGS], type=Settings)
+    return build(settings)
+
+
+def uvicorn_config(app: Any, settings: Settings, config: Config, *, factory: bool = False) -> uvicorn.Config:
+    return uvicorn.Config(
+        app, factory=factory, host=settings.host, port=settings.port, http=HTTP_PROTOCOL,
+        workers=settings.workers, backlog=BACKLOG, log_config=None, access_log=False, proxy_headers=False,
+        server_header=False, date_header=False, lifespan="on", interface="asgi3",
+        timeout_graceful_shutdown=round(config.server.drain_s) + GRACE_BEYOND_DRAIN_S,
+    )  # fmt: skip
+
+
+def serve(settings: Settings, *, extra_routes: Sequence[BaseRoute] = (), greet: Callable[[str], None]) -> int:
+    """Serve until a signal; the exit code.
+
+    Raises:
+        ConfigError: before anything is served.
+    """
+    if settings.workers > 1:
+        return serve_many(settings, greet)
+    gateway = build(settings, extra_routes)
+    server = Server(uvicorn_config(gateway, settings, gateway.config), greet)
+    with on_reload(gateway):
+        try:
+            server.run()
+        except SystemExit as exc:
+            return exc.code if isinstance(exc.code, int) else 1
+    return 0 if server.started else 1
+
+
+def serve_many(settings: Settings, greet: Callable[[str], None]) -> int:
+    """Several workers behind one listening socket, supervised by uvicorn."""
+    config = build(settings).config  # a bad configuration is said once, here
+    os.environ[SETTINGS] = msgspec.json.encode(settings).decode()
+    shared = uvicorn_config("streamward.gateway.serve:create_worker", settings, config, factory=True)
+    listener = shared.bind_socket()
+    host, port = listener.getsockname()[:2]
+    greet(f"http://{host}:{port}")
+    Multiprocess(shared, sockets=[listener]).run()
+    return 0
+
+
+class on_reload:  # noqa: N801 - reads as a statement
+    """While open, SIGHUP and changes of the configuration file make the gateway read it again."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.previous: Any = None
+
+    def __enter__(self) -> None:
+        if self.gateway.config_path is None or sys.platform == "win32":
+            return
+        start = self.gateway.start
+
+        async def start_and_watch() -> None:
+            await start()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.gateway.reload)
+            self.gateway.spawn(self.watch())
+
+        self.gateway.start = start_and_watch  # type: ignore[method-assign]
+
+    async def watch(self) -> None:
+        from watchfiles import awatch
+
+        path = self.gateway.config_path
+        assert path is not None
+        async for changes in awatch(path.parent, recursive=False, debounce=200):
+            if any(Path(changed).name == path.name for _, changed in changes):
+                self.gateway.reload()
+
+    def __exit__(self, *_: object) -> None:
+        return
