@@ -62,7 +62,7 @@ def machine() -> Iterator[Finding]:
     try:
         import uvloop
 
-        yield Finding("event loop", True, f"uvloop {uvloop.__version__}")
+        yield Finding("event loop", True, f"uvloop ({uvloop.__name__})")
     except ImportError:
         yield Finding("event loop", None, "uvloop is missing: streams cost 15-20 % more CPU")
     engine = engine_available()
@@ -78,7 +78,7 @@ def keys(config: Config) -> Iterator[Finding]:
     elif config.auth.keys:
         yield Finding("client keys", True, f"{len(config.auth.keys)} configured")
     else:
-        yield Finding("client keys", None, "none yet: `streamward serve` will ask for auth.keys; `dev` needs none on loopback")
+        yield Finding("client keys", None, "none yet: `serve` will ask for auth.keys; `dev` on loopback needs none")
 
 
 async def upstreams(config: Config) -> list[Finding]:
