@@ -35,6 +35,8 @@ CPROFILE_LINES = 45
 class ProfiledStreamward(Streamward):
     """The gateway started under cProfile; the file is written when it ends."""
 
+    interrupt = True  # uvicorn passes the signal on after its shutdown: SIGTERM would end Python before the file is written
+
     def __init__(self, output: Path) -> None:
         self.output = output
 

@@ -47,9 +47,14 @@ def free_port() -> int:
 
 @contextmanager
 def spawn(
-    command: Sequence[str | Path], *, cores: frozenset[int], log: Path, env: dict[str, str] | None = None
+    command: Sequence[str | Path],
+    *,
+    cores: frozenset[int],
+    log: Path,
+    env: dict[str, str] | None = None,
+    interrupt: bool = False,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run *command* pinned to *cores*, output to *log*; at exit SIGTERM, then SIGKILL after STOP_TIMEOUT_S."""
+    """Run *command* pinned to *cores*, output to *log*; at exit `stop` it."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             [str(part) for part in command],
@@ -62,7 +67,7 @@ def spawn(
     try:
         yield process
     finally:
-        stop(process)
+        stop(process, interrupt=interrupt)
 
 
 def stop(process: subprocess.Popen[bytes], *, interrupt: bool = False) -> None:

@@ -116,7 +116,7 @@ def row(result: Result, results: Sequence[Result]) -> list[str]:
     is_direct = result.target.name == "direct"
     return [
         result.target.name,
-        "failed" if result.failure else value,
+        f"failed ({value})" if result.failure and result.rounds else "failed" if result.failure else value,
         spread(result),
         "-" if times is None else f"{times:.2f}",
         f"[{colour}]{words}[/{colour}]" if words else "",

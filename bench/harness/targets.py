@@ -121,6 +121,7 @@ class Streamward(Target):
     about = "the gateway: client keys, accounting, access records and metrics on"
     model_prefix = "mock/"
     reuses_connections = True
+    interrupt = False  # stop with SIGINT instead of SIGTERM
 
     def command(self) -> tuple[str | Path, ...]:
         return (Path(sys.executable).parent / "streamward",)
@@ -138,7 +139,7 @@ class Streamward(Target):
         port, config, log = free_port(), place.directory / "streamward.toml", place.directory / "streamward.log"
         config.write_text(self.config(place, scenario))
         command: list[str | Path] = [*self.command(), "serve", "--config", config, "--port", str(port)]
-        with spawn(command, cores=place.cores.gateway, log=log) as process:
+        with spawn(command, cores=place.cores.gateway, log=log, interrupt=self.interrupt) as process:
             wait_ready(process, lambda: responds(port, "/healthz"), log=log)
             yield Running(port, process.pid)
 
