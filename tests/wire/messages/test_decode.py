@@ -162,7 +162,8 @@ def test_stop_reasons(raw: str | None, reason: str, word: str | None):
 @pytest.mark.parametrize(
     "raw",
     [
-        b"data: {nonsense\n\n", b"data: [1]\n\n", b'data: {"no":"type"}\n\n', b'data: {"type":3}\n\n', b"data: \xff\n\n",
+        b"data: {nonsense\n\n", b"data: [1]\n\n", b'data: {"no":"type"}\n\n', b'data: {"type":3}\n\n',
+        b"data: \xff\n\n",
         stream(START, START),
         stream(START, {"type": "content_block_start", "index": "x", "content_block": {}}),
         stream(START, {"type": "content_block_start", "index": 0}),

@@ -127,8 +127,10 @@ def test_text_of_another_part_never_reaches_the_open_block():
 
 def test_redacted_and_signed_reasoning():
     events = [
-        Start(), ReasoningStart("0"), ReasoningEnd("0", redacted="b3BhcXVl"), ReasoningStart("1"), ReasoningEnd("1", "c2ln"),
-        ReasoningStart("2"), ReasoningDelta("2", "hm"), ReasoningEnd("2", "s", "r"), ReasoningStart("3"), ReasoningEnd("3"),
+        Start(), ReasoningStart("0"), ReasoningEnd("0", redacted="b3BhcXVl"), ReasoningStart("1"),
+        ReasoningEnd("1", "c2ln"),
+        ReasoningStart("2"), ReasoningDelta("2", "hm"), ReasoningEnd("2", "s", "r"), ReasoningStart("3"),
+        ReasoningEnd("3"),
         Finish("stop"),
     ]  # fmt: skip
 

@@ -131,7 +131,8 @@ def test_parse_error_of_anything(body: bytes):
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, "invalid_request_error"), (401, "authentication_error"), (403, "permission_error"), (404, "not_found_error"),
+        (400, "invalid_request_error"), (401, "authentication_error"), (403, "permission_error"),
+        (404, "not_found_error"),
         (413, "request_too_large"), (429, "rate_limit_error"), (500, "api_error"), (502, "api_error"),
         (503, "overloaded_error"), (504, "timeout_error"), (422, "invalid_request_error"), (599, "api_error"),
     ],

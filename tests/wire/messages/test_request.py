@@ -47,7 +47,8 @@ FULL: dict[str, Any] = {
             {"type": "text", "text": "Look:"},
             {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aWNv"}},
             {"type": "image", "source": {"type": "url", "url": "https://e.org/i.png"}},
-            {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "cGRm"}, "title": "P"},
+            {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "cGRm"},
+                "title": "P"},
             {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "héllo"},
              "citations": {"enabled": True}},
             {"type": "document", "source": {"type": "url", "url": "https://e.org/d.pdf"}},
@@ -114,7 +115,8 @@ def test_full_request_parsed():
 @pytest.mark.parametrize(
     ("change", "param"),
     [
-        ({"model": None}, "model"), ({"model": 3}, "model"), ({"model": ""}, "model"), ({"max_tokens": None}, "max_tokens"),
+        ({"model": None}, "model"), ({"model": 3}, "model"), ({"model": ""}, "model"),
+        ({"max_tokens": None}, "max_tokens"),
         ({"max_tokens": 0}, "max_tokens"), ({"max_tokens": "9"}, "max_tokens"), ({"max_tokens": True}, "max_tokens"),
         ({"messages": None}, "messages"), ({"messages": []}, "messages"), ({"messages": {}}, "messages"),
         ({"messages": ["x"]}, "messages[0]"),
@@ -126,9 +128,11 @@ def test_full_request_parsed():
         ({"messages": [{"role": "user", "content": [{"type": "tool_result"}]}]}, "messages[0].content[0].tool_use_id"),
         ({"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": [
             {"type": "tool_use", "id": "a", "name": "b", "input": {}}]}]}]}, "messages[0].content[0].content[0].type"),
-        ({"messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "n", "input": "{}"}]}]},
+        ({"messages": [{"role": "assistant",
+            "content": [{"type": "tool_use", "id": "t", "name": "n", "input": "{}"}]}]},
          "messages[0].content[0].input"),
-        ({"system": 3}, "system"), ({"system": [{"type": "image"}]}, "system[0].type"), ({"temperature": 1.5}, "temperature"),
+        ({"system": 3}, "system"), ({"system": [{"type": "image"}]}, "system[0].type"),
+        ({"temperature": 1.5}, "temperature"),
         ({"stop_sequences": [1]}, "stop_sequences[0]"), ({"stream": 1}, "stream"), ({"tools": [{}]}, "tools[0].name"),
         ({"tools": [{"name": "x"}]}, "tools[0].input_schema"), ({"tool_choice": {"type": "must"}}, "tool_choice.type"),
         ({"tool_choice": {"type": "tool"}}, "tool_choice.name"),
@@ -231,7 +235,8 @@ def test_thinking_of_other_dialects(thinking: Thinking, limit: int | None, form:
     "settings",
     [
         {"thinking": {"type": "adaptive", "display": "omitted"}, "output_config": {"effort": "max"}},
-        {"output_config": {"effort": "low"}}, {"thinking": {"type": "disabled"}}, {"thinking": {"type": "between_tools"}},
+        {"output_config": {"effort": "low"}}, {"thinking": {"type": "disabled"}},
+        {"thinking": {"type": "between_tools"}},
     ],
 )  # fmt: skip
 def test_thinking_of_this_dialect_comes_back(settings: dict[str, Any]):
@@ -243,7 +248,8 @@ def test_thinking_of_this_dialect_comes_back(settings: dict[str, Any]):
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"choices": 2}, "choice"), ({"presence_penalty": 0.1}, "presence_penalty"), ({"frequency_penalty": 1}, "frequency"),
+        ({"choices": 2}, "choice"), ({"presence_penalty": 0.1}, "presence_penalty"),
+        ({"frequency_penalty": 1}, "frequency"),
         ({"seed": 1}, "seed"), ({"logprobs": True}, "logprobs"), ({"output": Output("json")}, "JSON mode"),
         ({"verbosity": "low"}, "verbosity"), ({"temperature": 1.2}, "temperature"),
         ({"thinking": Thinking(effort="low"), "max_output_tokens": 1000}, "reasoning"),
@@ -269,7 +275,8 @@ def test_profile_says_what_a_provider_cannot():
     )
 
     assert render(ask(user="u"), limited) == {
-        "model": "claude", "max_tokens": 4096, "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+        "model": "claude", "max_tokens": 4096,
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
     }  # fmt: skip
     for call in (ask(tools=(Tool("f"),)), ask(Message("user", (Image(url="https://e.org"),)))):
         with pytest.raises(Unsupported):

@@ -149,8 +149,8 @@ def parse_part(part: Fields, calls: Calls) -> Part:
     if call is not None:
         name = call.need_text("name")
         args = json_text.encode_compact(call.mapping("args") or {}).decode()
-        signed = unwrap_signature(signature)[0] if signature else None
-        return ToolUse(calls.called(call.text("id") or None, name), name, args, signed, own(part.rest()))
+        proof = unwrap_signature(signature)[0] if signature else None
+        return ToolUse(calls.called(call.text("id") or None, name), name, args, proof, own(part.rest()))
     answer = inner(part, "functionResponse")
     if answer is not None:
         return parse_answer(answer, calls, own(part.rest()))
@@ -164,7 +164,7 @@ def parse_answer(answer: Fields, calls: Calls, extra: Any) -> ToolOutput:
     output = json_text.encode_compact(response).decode()
     is_error = False
     if len(response) == 1:
-        (key, value), *_ = response.items()
+        ((key, value),) = response.items()
         if key in ("output", "result", "error") and type(value) is str:
             output, is_error = value, key == "error"
     media = [parse_media(camel(part)) for part in answer.objects("parts")]
@@ -187,11 +187,11 @@ def parse_media(part: Fields) -> Part:
             return Audio(data, media_type.removeprefix("audio/"), extra)
         return Document(data=data, media_type=media_type, filename=name, extra=extra)
     if linked is not None:
-        url, media_type = linked.need_text("fileUri"), linked.text("mimeType") or None
+        url, kind = linked.need_text("fileUri"), linked.text("mimeType") or None
         extra = own(part.rest())
-        if (media_type or "").startswith("image/"):
-            return Image(url=url, media_type=media_type, extra=extra)
-        return Document(url=url, media_type=media_type, extra=extra)
+        if (kind or "").startswith("image/"):
+            return Image(url=url, media_type=kind, extra=extra)
+        return Document(url=url, media_type=kind, extra=extra)
     rest = part.rest()
     if not rest:
         raise InvalidRequest(f"{part.path} must hold text, data or a function call", param=part.path)
