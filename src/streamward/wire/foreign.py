@@ -64,7 +64,8 @@ HINTS: dict[str, frozenset[str]] = {
     }),
     "responses": frozenset({
         "store", "service_tier", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "include", "truncation",
-        "background", "stream_options", "phase", "status", "id", "annotations", "logprobs",
+        "background", "stream_options", "phase", "status", "id", "annotations", "logprobs", "previous_response_id",
+        "max_tool_calls", "prompt_cache_options", "instructions", "content", "fields",
     }),
     "generate_content": frozenset({"thoughtSignature", "labels", "safetySettings", "thoughtsTokenCount", "videoMetadata"}),
     "ollama": frozenset({"keep_alive"}),

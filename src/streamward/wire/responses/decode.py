@@ -44,6 +44,7 @@ from streamward.wire.responses.decode_state import ItemState, Line, Part, Place,
 from streamward.wire.responses.items import NAME, PART_BREAK, source_of, string, unseal
 from streamward.wire.responses.snapshot import response_extra
 from streamward.wire.responses.usage import usage_of
+from streamward.wire.upstream_status import TOO_MANY_PARTS, TOOL_INPUT_TOO_LARGE, TRUNCATED
 
 KEEP_ALIVES = frozenset({"keepalive", "ping", "response.keepalive", "heartbeat"})
 
@@ -62,7 +63,9 @@ class Decoder:
         self.part_count = 0
         self.tool_bytes = 0
         self.tool_calls = 0
-        self.bound = ""  # which bound the stream went past
+        self.bound: ErrorInfo | None = None  # set once the stream goes past a bound
+        self.hot: Part | None = None  # where the last text went, and the event fields that led there
+        self.hot_key: tuple[Any, ...] = ()
         self.out: list[Event] = []
         self.started = False
         self.ended = False
@@ -79,6 +82,12 @@ class Decoder:
         if type(kind) is str and type(line.delta) is str:
             target = DELTAS.get(kind)
             if target is not None:
+                hot = self.hot
+                if hot is not None and hot.open and self.hot_key == (
+                    kind, line.output_index, line.content_index, line.summary_index,
+                ):  # fmt: skip
+                    self.push(hot, line.delta, line.logprobs or None)
+                    return self.take()
                 self.delta(target, line)
                 return self.take()
         return self.whole(frame, decode_any(data))
@@ -112,10 +121,8 @@ class Decoder:
         return self.take()
 
     def take(self) -> list[Event]:
-        if self.bound and not self.ended:
-            self.broken(
-                ErrorInfo("content_too_large", f"the provider's stream is too large: {self.bound}", status=502)
-            )
+        if self.bound is not None and not self.ended:
+            self.broken(self.bound)
         out, self.out = self.out, []
         return out
 
@@ -126,7 +133,7 @@ class Decoder:
             self.end_parts()
             self.finish("unknown", None, None, {})
             return self.take()
-        return self.fail(errors.TRUNCATED)
+        return self.fail(TRUNCATED)
 
     def fail(self, error: ErrorInfo) -> list[Event]:
         if not self.ended:
@@ -326,7 +333,7 @@ class Decoder:
         self.open_parts[kind, name] = part
         self.part_count += 1
         if self.part_count > MAX_PARTS:
-            self.bound = f"more than {MAX_PARTS} parts in one stream"
+            self.bound = TOO_MANY_PARTS
         return part
 
     def end_part(self, part: Part, item: ItemState | None = None, sealed: str | None = None) -> None:
@@ -375,19 +382,24 @@ class Decoder:
             self.arguments(line)
             return
         item = self.find(line, ITEM_OF[kind])
+        if type(line.output_index) is int:
+            self.hot_key = (line.type, line.output_index, line.content_index, line.summary_index)
+        self.hot = None
         if kind == "reasoning":
             index = getattr(line, where)
             self.reason(item, (where, index if type(index) is int else None), line.delta)
+            self.hot = item.parts[0] if type(line.output_index) is int else None
             return
         part = self.content(item, line.content_index, kind)
         if part.open:
-            self.push(part, line.delta, line.logprobs if type(line.logprobs) is list else None)
+            self.push(part, line.delta, line.logprobs)
+        self.hot = part if type(line.output_index) is int else None
 
     def arguments(self, line: Line) -> None:
         item = self.find(line, "function_call")
         self.tool_bytes += len(line.delta)
         if self.tool_bytes > MAX_TOOL_INPUT_BYTES:
-            self.bound = f"tool arguments past {MAX_TOOL_INPUT_BYTES} bytes"
+            self.bound = TOOL_INPUT_TOO_LARGE
         if item.parts:
             self.push(item.parts[0], line.delta)
         else:
@@ -405,9 +417,11 @@ class Decoder:
         item.places.add(place)
         self.push(part, delta)
 
-    def push(self, part: Part, delta: str, logprobs: list[Any] | None = None) -> None:
+    def push(self, part: Part, delta: str, logprobs: Any = None) -> None:
         if part.half or delta[-1:] >= "\ud800":
             delta = joined(part, delta)
+        if type(logprobs) is not list:
+            logprobs = None
         if not delta and not logprobs:
             return
         part.sent.append(delta)
@@ -511,7 +525,7 @@ class Decoder:
             return
         item.annotations += 1
         if item.annotations > MAX_PARTS:
-            self.bound = f"more than {MAX_PARTS} annotations on one message"
+            self.bound = TOO_MANY_PARTS
             return
         self.out.append(source_of(annotation, f"{item.id}-{item.annotations - 1}", part.id))
 
@@ -527,14 +541,8 @@ class Decoder:
 def reasoning_end(part_id: str, item: ItemState | None, sealed: str | None) -> ReasoningEnd:
     if item is None:
         return ReasoningEnd(part_id)
-    extra = {**item.extra}
-    if item.breaks:
-        extra["breaks"] = item.breaks
-    signature = redacted = None
-    if sealed is not None:
-        signature, redacted, native = unseal(sealed)
-        if native:
-            extra["native"] = True
+    signature, redacted = (None, None) if sealed is None else unseal(sealed, item.id)
+    extra = {**item.extra, "breaks": item.breaks} if item.breaks else item.extra
     return ReasoningEnd(part_id, signature, redacted, {NAME: extra})
 
 

@@ -15,6 +15,7 @@ has no word for; ``queued`` = True begins with status queued; ``store``; ``now``
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -68,6 +69,7 @@ from streamward.wire.responses.items import (
 )  # fmt: skip
 from streamward.wire.responses.open_items import CallItem, MessageItem, OpenItem, ThoughtItem
 from streamward.wire.responses.usage import usage_fields
+from streamward.wire.upstream_status import TRUNCATED
 
 END_MARKERS = {"cr": b": end\rdata: [DONE]\n\n", "plain": sse.DONE_FRAME, "off": b""}
 """``cr``: CR is a legal line end in SSE, so parsers see ``[DONE]``, while a reader that splits on LF and parses what
@@ -123,27 +125,31 @@ class Encoder:
         """A stream without a terminal event was cut off: say so rather than leave the caller guessing."""
         if self.done:
             return []
-        return self.feed(Error(ErrorInfo("stream_truncated", "the stream ended without saying why; send it again",
-                                         status=502, safe_to_retry=True)))  # fmt: skip
+        return self.feed(Error(TRUNCATED))
 
     def take(self) -> list[bytes]:
         frames, self.out = self.out, []
         return frames
 
     def emit(self, kind: str, fields: dict[str, Any]) -> None:
-        data = encode({"type": kind, "sequence_number": self.sequence, **fields})
+        event = {"type": kind, "sequence_number": self.sequence, **fields}
+        try:
+            data = encode(event)
+        except UnicodeEncodeError:  # half of a surrogate pair, in content or in an echoed field
+            data = escape_line_separators(json.dumps(event, ensure_ascii=False).encode("utf-8", "replace"))
         self.sequence += 1
         self.out.append(b"event: %b\ndata: %b\n\n" % (kind.encode(), data))
 
     def delta(self, part: OpenItem, delta: str) -> bytes:
         """The hot path: only the number and the JSON string differ from one delta of a part to the next."""
-        part.deltas.append(delta)
         number = self.sequence
         self.sequence = number + 1
         try:
             text = encode_compact(delta)
         except UnicodeEncodeError:  # half of a surrogate pair: no UTF-8 for it
-            text = encode_compact(delta.encode("utf-8", "replace").decode())
+            delta = delta.encode("utf-8", "replace").decode()
+            text = encode_compact(delta)
+        part.deltas.append(delta)
         if not text.isascii():
             text = escape_line_separators(text)
         return b"%b%d%b%b%b" % (part.head, number, part.middle, text, part.tail)

@@ -262,19 +262,16 @@ def parse_reasoning(item: Item, where: str, turns: Turns) -> None:
     if call is not None:
         turns.signatures[call[0]] = call[1]
         return
-    extra: dict[str, Any] = {}
-    text = summary_text(item, "summary", where)
+    reasoning_id = fields.text(item, "id", where) or ""
+    text, from_content = summary_text(item, "summary", where), False
     if not text:
         text = summary_text(item, "content", where)
-        extra["content"] = bool(text)
+        from_content = bool(text)
     signature = redacted = None
     if sealed:
-        signature, redacted, native = unseal(sealed)
-        extra["native"] = native
-    kept = {name: value for name, value in extra.items() if value}
-    turns.assistant(
-        Reasoning(text, signature, redacted, fields.text(item, "id", where), extra={NAME: kept} if kept else None)
-    )
+        signature, redacted = unseal(sealed, reasoning_id)
+    extra = {NAME: {"content": True}} if from_content else None
+    turns.assistant(Reasoning(text, signature, redacted, reasoning_id or None, extra))
 
 
 def summary_text(item: Item, name: str, where: str) -> str:

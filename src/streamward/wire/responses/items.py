@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from streamward.events import File, ReasoningEnd, Source
+from streamward.events import File, FinishReason, ReasoningEnd, Source
 from streamward.reply import ReasoningBlock, RefusalBlock, Reply, TextBlock, ToolBlock
 
 NAME = "responses"
@@ -23,6 +23,7 @@ PREFIX_OF = {"message": "msg", "reasoning": "rs", "function_call": "fc", "image_
 SIGNATURE_SEAL = "sw1.signature."
 REDACTED_SEAL = "sw1.redacted."
 CALL_SEAL = "sw1.call."
+MARK = "sw1.responses."  # on signatures in the waist that a Responses provider made: item id and encrypted_content
 
 Item = dict[str, Any]
 
@@ -136,35 +137,56 @@ def logprob_top(entry: Any) -> Any:
 
 
 def seal(end: ReasoningEnd | ReasoningBlock) -> str | None:
-    """``encrypted_content`` for a signature or redacted block; our own wrapping unless it came from Responses."""
-    if own(end.extra).get("native") and end.signature is not None:
-        return end.signature
+    """``encrypted_content`` for a signature or redacted block: as its Responses provider made it, else wrapped."""
     if end.redacted is not None:
         return REDACTED_SEAL + end.redacted
-    return None if end.signature is None else SIGNATURE_SEAL + end.signature
+    if end.signature is None:
+        return None
+    marked = unmark(end.signature)
+    return SIGNATURE_SEAL + end.signature if marked is None else marked[1]
 
 
-def unseal(sealed: str) -> tuple[str | None, str | None, bool]:
-    """Signature, redacted block, and whether a Responses provider made it, of an ``encrypted_content``."""
+def unseal(sealed: str, reasoning_id: str) -> tuple[str | None, str | None]:
+    """Signature and redacted block of an ``encrypted_content``; one that a Responses provider made is marked so."""
     if sealed.startswith(SIGNATURE_SEAL):
-        return sealed.removeprefix(SIGNATURE_SEAL), None, False
+        return sealed.removeprefix(SIGNATURE_SEAL), None
     if sealed.startswith(REDACTED_SEAL):
-        return None, sealed.removeprefix(REDACTED_SEAL), False
-    return sealed, None, True
+        return None, sealed.removeprefix(REDACTED_SEAL)
+    return join_sized(MARK, reasoning_id, sealed), None
+
+
+def unmark(signature: str) -> tuple[str, str] | None:
+    """Item id and ``encrypted_content`` of a signature made by a Responses provider; ``None`` for any other.
+
+    The mark stays on while the signature passes through clients of other dialects, so that it never goes to a provider
+    of another kind as its own, and the item id that the provider wants back is not lost there.
+    """
+    return split_sized(MARK, signature)
 
 
 def seal_call(call_id: str, signature: str) -> str:
-    return f"{CALL_SEAL}{len(call_id)}.{call_id}{signature}"
+    return join_sized(CALL_SEAL, call_id, signature)
 
 
 def unseal_call(sealed: str) -> tuple[str, str] | None:
     """Call id and signature of a sealed tool-call signature; ``None`` for anything else."""
-    if not sealed.startswith(CALL_SEAL):
+    return split_sized(CALL_SEAL, sealed)
+
+
+def join_sized(prefix: str, first: str, rest: str) -> str:
+    return f"{prefix}{len(first)}.{first}{rest}"
+
+
+def split_sized(prefix: str, text: str) -> tuple[str, str] | None:
+    if not text.startswith(prefix):
         return None
-    size, dot, rest = sealed.removeprefix(CALL_SEAL).partition(".")
-    if not dot or not size.isdecimal() or int(size[:6]) > len(rest):
+    size, dot, rest = text.removeprefix(prefix).partition(".")
+    if not dot or not size.isascii() or not size.isdigit() or len(size) > MAX_SIZE_DIGITS or int(size) > len(rest):
         return None
-    return rest[: int(size[:6])], rest[int(size[:6]) :]
+    return rest[: int(size)], rest[int(size) :]
+
+
+MAX_SIZE_DIGITS = 6
 
 
 # -- a whole reply as items
@@ -179,13 +201,13 @@ def items_of(reply: Reply, seed: str) -> list[Item]:
     for block in reply.blocks:
         build.block(block)
     build.vendor_rest(own(reply.finish_extra).get("items"))
-    whole = reply.finish_reason is not None and reply.finish_reason not in CUT_SHORT
-    if build.output and not whole and build.output[-1].get("type") in PREFIX_OF:
+    if build.output and reply.finish_reason not in WHOLE and build.output[-1].get("type") in PREFIX_OF:
         build.output[-1]["status"] = "incomplete"
     return build.output
 
 
-CUT_SHORT = ("length", "content-filter", "error")
+WHOLE: tuple[FinishReason, ...] = ("stop", "tool-calls", "unknown")
+"""Finish reasons of a response that is completed; to call any other ending so would be a false stop."""
 
 
 class Build:

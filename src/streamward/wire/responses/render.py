@@ -25,7 +25,8 @@ from streamward.call import (
 )  # fmt: skip
 from streamward.errors import Unsupported
 from streamward.wire.dialect import Profile
-from streamward.wire.responses.items import PART_BREAK, Item, own
+from streamward.wire.foreign import refuse_foreign
+from streamward.wire.responses.items import NAME, PART_BREAK, Item, own, unmark
 from streamward.wire.responses.request import HANDLED, LOGPROBS, PARTIAL
 from streamward.wire.responses.snapshot import format_echo, instructions_of, tool_choice_echo
 
@@ -40,6 +41,7 @@ def render_request(call: Call, *, model: str, profile: Profile) -> dict[str, Any
     Raises:
         Unsupported: the call holds something this dialect has no field for, or the profile says it cannot do.
     """
+    refuse_foreign(call, NAME)
     refuse_unsupported(call, profile)
     extra = own(call.extra)
     kept = {name: value for name, value in extra.items() if name not in HANDLED and name not in PARTIAL}
@@ -132,20 +134,21 @@ def render_turn(message: Message) -> list[Item]:
 
 
 def render_reasoning(part: Reasoning) -> list[Item]:
-    extra = own(part.extra)
-    signed = part.signature is not None or part.redacted is not None
-    if (signed and not extra.get("native")) or (not signed and not part.text):
-        return []  # another provider's proof would be refused here, and nothing else is left to send
-    texts = part.text.split(PART_BREAK) if part.text else []
+    """Reasoning that a Responses provider signed, or nobody; another's proof would be refused here."""
+    marked = None if part.signature is None else unmark(part.signature)
+    if part.redacted is not None or (part.signature is not None and marked is None):
+        return []
+    if marked is None and not part.text:
+        return []
     item: Item = {"type": "reasoning", "summary": []}
-    if extra.get("content"):
+    if own(part.extra).get("content"):
         item["content"] = [{"type": "reasoning_text", "text": part.text}]
-    else:
-        item["summary"] = [{"type": "summary_text", "text": text} for text in texts]
-    if signed:
-        item["encrypted_content"] = part.signature
-        if part.id is not None:
-            item["id"] = part.id
+    elif part.text:
+        item["summary"] = [{"type": "summary_text", "text": text} for text in part.text.split(PART_BREAK)]
+    if marked is not None:
+        item_id, item["encrypted_content"] = marked
+        if item_id:
+            item["id"] = item_id
     return [item]
 
 

@@ -1,8 +1,9 @@
 """A Responses request to a canonical call.
 
 Fields the call has no place for are kept in ``extra["responses"]``: for the echo in snapshots, for the gateway
-(``store``, ``background``, ``previous_response_id``) and for a target of the same dialect. ``only_responses`` names those
-that no other target can honour. Follows Open Responses 2026-04-24, CreateResponseBody, and OpenAI's superset of it.
+(``store``, ``background``, ``previous_response_id``) and for a target of the same dialect; ``streamward.wire.foreign``
+says which of them other targets may leave out. Follows Open Responses 2026-04-24, CreateResponseBody, and OpenAI's
+superset of it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from streamward.errors import InvalidRequest
 from streamward.wire.responses import fields
 from streamward.wire.responses.fields import join, wrong
 from streamward.wire.responses.input import parse_items
-from streamward.wire.responses.items import NAME, Item, own
+from streamward.wire.responses.items import NAME, Item
 
 MAX_METADATA = 16
 MAX_METADATA_NAME_CHARS = 64
@@ -43,11 +44,8 @@ CANONICAL = frozenset({
 HANDLED = frozenset({"store", "background", "previous_response_id", "stream_options"})
 """Fields the gateway answers for, whatever the target: never sent on."""
 
-HINTS = frozenset({
-    "truncation", "service_tier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options",
-    "safety_identifier", "max_tool_calls", "include",
-})  # fmt: skip
-"""Fields that change nothing in an answer of a target which does not know them."""
+PARTIAL = frozenset({"tools", "tool_choice", "reasoning"})
+"""Kept in ``extra`` as sent when the canonical form cannot hold all of it."""
 
 
 def parse_request(body: dict[str, Any], *, history: Sequence[Item] | None = None) -> Call:
@@ -85,25 +83,6 @@ def parse_request(body: dict[str, Any], *, history: Sequence[Item] | None = None
         include_usage=True,
         extra={NAME: extra} if extra else None,
     )
-
-
-def only_responses(call: Call) -> tuple[str, ...]:
-    """What in *call* only a target of this dialect can honour, as the caller wrote it; empty: any target will do."""
-    extra = own(call.extra)
-    found = [name for name in extra if name not in HANDLED and name not in HINTS and name not in PARTIAL]
-    found += [f"tools of type {tool.get('type')}" for tool in extra.get("tools", ()) if tool.get("type") != "function"]
-    if "tool_choice" in extra:
-        found.append("tool_choice")
-    found += [
-        f"input item of type {own(message.extra)['item'].get('type')}"
-        for message in call.messages
-        if "item" in own(message.extra)
-    ]
-    return tuple(dict.fromkeys(found))
-
-
-PARTIAL = frozenset({"tools", "tool_choice", "reasoning"})
-"""Kept beside their canonical form; ``only_responses`` looks inside."""
 
 
 def check_extra(body: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from streamward.call import Call, Output, Tool, ToolChoice
 from streamward.errors import ErrorInfo
 from streamward.events import FinishReason
 from streamward.wire.dialect import Context
-from streamward.wire.responses.items import EMPTY, NAME, Item, own, response_id
+from streamward.wire.responses.items import EMPTY, NAME, WHOLE, Item, own, response_id
 
 INCOMPLETE_REASONS: dict[FinishReason, str] = {"length": "max_output_tokens", "content-filter": "content_filter"}
 
@@ -152,9 +152,8 @@ def finished(reason: FinishReason, raw_reason: str | None, completed_at: int) ->
         return {"status": "incomplete", "incomplete_details": {"reason": INCOMPLETE_REASONS[reason]}}
     if reason == "error":
         return failed(ErrorInfo("upstream_error", f"the model ended its answer with an error ({raw_reason or reason})"))
-    if reason in ("stop", "tool-calls", "unknown"):
+    if reason in WHOLE:
         return {"status": "completed", "completed_at": completed_at}
-    # An ending that is neither done nor cut at a limit (a pause, a malformed call): "completed" would be a false stop.
     return {"status": "incomplete", "incomplete_details": {"reason": raw_reason or reason}}
 
 
