@@ -8,7 +8,7 @@ The laws, checked by one test suite over all stores:
 
 1.  *Dense.* Frames of a stream have the offsets 0, 1, 2, ...; a write names the offset it starts at and is refused
     when that is not the next one. Repeating a write that already took place, under the same epoch, changes nothing
-    and succeeds: a writer that lost the answer may ask again.
+    and succeeds: a writer that lost the answer may ask again. (Bytes are not compared: an epoch has one writer.)
 2.  *Persist, then deliver.* ``Write.done`` is called, and tails see the frames, only once the frames are stored at the
     store's level. What was delivered is found again by every later read, whoever crashes (as far as the level says).
 3.  *Atomic.* A write is stored whole or not at all. The frames of the terminal write, the ending, the result and the
