@@ -28,6 +28,9 @@ MAX_INTERIM = 20
 INFLATE_STEP = 64 << 10
 """Decompressed bytes handed on at a time, so that a compression bomb meets the event bound before memory."""
 
+LINGER_S = 1.0
+"""How long a finished answer's body may take to end before its connection is given up."""
+
 FOREVER = float("inf")
 
 log = logging.getLogger("streamward.upstream")
@@ -104,6 +107,14 @@ class UpstreamCall:
             if self.got_bytes and self.timeouts.idle:
                 self.quiet_at = self.pool.loop.time() + self.timeouts.idle
             self.connection.transport.resume_reading()
+
+    def let_go(self) -> None:
+        """The answer is known to be over: take the body's last bytes, so that the connection can be used again."""
+        if self.done:
+            return
+        if self.paused:
+            self.resume()
+        self.total_at = self.pool.loop.time() + LINGER_S
 
     def cancel(self) -> None:
         if self.done:
@@ -186,6 +197,7 @@ class Connection(asyncio.Protocol):
         self.call: UpstreamCall | None = None
         self.closed = False
         self.idle_since = 0.0
+        self.pieces: list[bytes] = []
         self.reset()
 
     def reset(self) -> None:
@@ -222,6 +234,8 @@ class Connection(asyncio.Protocol):
         self.answered = True
         try:
             self.parser.feed_data(data)
+            if self.pieces:
+                self.deliver()
         except httptools.HttpParserCallbackError:
             log.exception("receiver_failed")  # a bug of ours, not of the provider
             self.drop()
@@ -273,9 +287,15 @@ class Connection(asyncio.Protocol):
         call.receiver.head_received(AnswerHead(status, headers))
 
     def on_body(self, body: bytes) -> None:
+        # One read may hold many HTTP chunks: they are handed on together, so that one read makes one write.
+        self.pieces.append(body)
+
+    def deliver(self) -> None:
+        pieces, self.pieces = self.pieces, []
         call = self.call
         if call is None:
             return
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         if self.inflate is None:
             call.body(body)
             return
@@ -288,6 +308,8 @@ class Connection(asyncio.Protocol):
             self.refuse("the provider's compressed answer is broken")
 
     def on_message_complete(self) -> None:
+        if self.pieces:
+            self.deliver()
         call = self.call
         if call is None:
             return

@@ -219,7 +219,10 @@ class CallExchange:
         relay = self.relay
         assert relay is not None
         if self.attempts is not None:
-            self.attempts.cancel()  # frees a connection whose body has no end; a no-op otherwise
+            if relay.error is None:
+                self.attempts.finish()
+            else:
+                self.attempts.cancel()
         self.account(relay.usage, relay.events)
         self.record.finish_reason = relay.finish_reason or ""
         if not self.detached:

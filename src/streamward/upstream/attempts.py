@@ -131,6 +131,14 @@ class Attempts:
             self.handle.cancel()
             self.handle = None
 
+    def finish(self) -> None:
+        """The answer is complete: nothing more is heard, the connection may be used again."""
+        self.over = True
+        self.number += 1
+        if self.handle is not None:
+            self.handle.let_go()
+            self.handle = None
+
     def pause(self) -> None:
         self.paused = True
         if self.handle is not None:

@@ -206,6 +206,9 @@ class DemoCall:
                 self.due = self.loop.time()
                 self.timer = self.loop.call_soon(self.step)
 
+    def let_go(self) -> None:
+        self.cancel()
+
     def cancel(self) -> None:
         self.done = True
         if self.timer is not None:

@@ -58,5 +58,7 @@ class Refusal:
 
     def resume(self) -> None: ...
 
+    def let_go(self) -> None: ...
+
     def cancel(self) -> None:
         self.pending.cancel()

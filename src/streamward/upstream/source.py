@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from streamward.call import Call
 from streamward.dataplane.client import AnswerHead
 from streamward.errors import ErrorInfo
-from streamward.events import TERMINAL, Error, Event, Start, is_content
+from streamward.events import TERMINAL, Error, Event, Finish, Start, is_content
 from streamward.reply import replay
 from streamward.upstream.attempts import Attempts, Target
 from streamward.wire import json_text
@@ -136,7 +136,10 @@ class EventSource:
         self.buffer.extend(events)
         if isinstance(events[-1], TERMINAL):
             self.ended_ = True
-            self.attempts.cancel()
+            if isinstance(events[-1], Finish):
+                self.attempts.finish()
+            else:
+                self.attempts.cancel()
         elif len(self.buffer) > HIGH_WATER and not self.paused:
             self.paused = True
             self.attempts.pause()

@@ -29,6 +29,9 @@ class Handle(Protocol):
 
     def resume(self) -> None: ...
 
+    def let_go(self) -> None:
+        """The answer is complete; only the end of its body may be missing."""
+
     def cancel(self) -> None:
         """Stop it; the provider learns of it at once. Safe after the end."""
 
