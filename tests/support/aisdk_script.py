@@ -222,12 +222,20 @@ def data_options(options: dict[str, Any], version: int) -> data_stream.Options:
         send_sources=options.get("sendSources", False),
         send_finish=options.get("sendFinish", True),
         tool_call_streaming=options.get("toolCallStreaming", False),
-        error_text=named_error if options.get("onError") else None,
+        error_text=named_error_v4 if options.get("onError") else None,
     )
 
 
 def named_error(_kind: str, message: str) -> str:
+    """What the capture program's onError makes of an Error."""
     return f"E:Error:{message}"
+
+
+def named_error_v4(kind: str, message: str) -> str:
+    """Version 4 wraps what a tool raised."""
+    if kind == "tool-error":
+        return f"E:AI_ToolExecutionError:Error executing tool failing: {message}"
+    return named_error(kind, message)
 
 
 def opaque_ids(wire: str) -> str:

@@ -64,7 +64,7 @@ class PartialJson:
         if self.failed or self.tentative:
             return None
         self.settle()
-        return None if self.root is UNSET else self.root
+        return None if self.failed or self.root is UNSET else self.root
 
     @property
     def state(self) -> State:
@@ -73,7 +73,7 @@ class PartialJson:
         if self.failed or self.tentative:
             return "failed-parse"
         self.settle()
-        if self.root is UNSET:
+        if self.failed or self.root is UNSET:
             return "failed-parse"
         return "successful-parse" if self.closed and not self.trailing and not self.junk else "repaired-parse"
 
