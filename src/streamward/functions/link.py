@@ -126,7 +126,7 @@ class Done(Struct, tag="done"):
 
 
 class Lingers(Struct, tag="lingers"):
-    """Cancelled, but a thread is in a step that cannot be interrupted."""
+    """Not a clean-up that hangs: a thread in a step that cannot be interrupted, or work after the response."""
 
     request_id: str
 

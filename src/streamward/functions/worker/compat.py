@@ -58,7 +58,7 @@ def close_streams_at_once() -> None:
                     await close()
 
     StreamingResponse.stream_response = stream_response  # type: ignore[method-assign]
-    starlette.responses.iterate_in_threadpool = iterate_in_thread  # type: ignore[attr-defined]
+    starlette.responses.iterate_in_threadpool = iterate_in_thread  # type: ignore[attr-defined,assignment]
 
 
 def answer_vercel_imports() -> None:

@@ -121,11 +121,14 @@ class Answer:
         while not self.in_body and (end := self.start.find(b"\r\n\r\n")) >= 0:
             head, self.start = self.start[: end + 2], self.start[end + 4 :]
             self.head(head)
+        self.body_after_head()
+        if len(self.start) > MAX_ANSWER_HEAD:
+            raise BadAnswer("the handler wrote a response head without an end")
+
+    def body_after_head(self) -> None:
         if self.in_body and self.start:
             rest, self.start = self.start, b""
             self.body(rest)
-        elif len(self.start) > MAX_ANSWER_HEAD:
-            raise BadAnswer("the handler wrote a response head without an end")
 
     def head(self, head: bytes) -> None:
         first, *lines = head[:-2].split(b"\r\n")

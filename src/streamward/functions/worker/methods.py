@@ -54,7 +54,7 @@ class SyncRequest(Request):
             return {"type": "http.request", "body": data, "more_body": False}
 
         async def parse() -> Any:
-            return await Request(self.scope, receive).form(**limits)  # type: ignore[arg-type]
+            return await Request(self.scope, receive).form(**limits)
 
         return asyncio.run_coroutine_threadsafe(parse(), self.invocation.loop).result()
 

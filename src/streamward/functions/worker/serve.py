@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import socket
+import sys
 import time
 import traceback
 from typing import Any
@@ -169,8 +170,11 @@ class Worker:
         """Run one invocation to its very end and tell the front."""
         channel = invocation.channel
         try:
-            channel.write(link.frame(link.BEGUN))
+            if not self.begin(invocation):
+                return
             await self.serve(invocation)
+            if not (channel.ended or channel.closed or invocation.gone.is_set()):
+                self.fail(invocation, *unfinished(channel))
         except asyncio.CancelledError:
             if not invocation.gone.is_set():
                 self.fail(invocation, "FUNCTION_INVOCATION_FAILED", "the function cancelled itself", "")
@@ -181,8 +185,17 @@ class Worker:
                 log.debug("the client left while the function was writing")
             else:
                 self.fail(invocation, "FUNCTION_INVOCATION_FAILED", f"{type(exc).__name__}: {exc}", format_error(exc))
-        invocation.task = None
-        await self.finish(invocation)
+        finally:
+            invocation.task = None
+            self.loop.create_task(self.finish(invocation))  # outside this task: nothing may cancel it
+
+    def begin(self, invocation: Invocation) -> bool:
+        """Say that the invocation starts; False when the front has given it to another worker meanwhile."""
+        try:
+            invocation.channel.write(link.frame(link.BEGUN))
+        except BrokenPipeError:
+            return False
+        return True
 
     async def serve(self, invocation: Invocation) -> None:
         call = invocation.call
@@ -220,11 +233,13 @@ class Worker:
             pass
         if not channel.ended:
             channel.close()
+        if invocation.background or invocation.registering:
+            self.say(link.Lingers(invocation.request_id))
         await invocation.finish_background()
         channel.close()
         self.logs.finish(invocation.request_id)
         limit = self.loop.time() + capture.DONE_WAIT_S
-        while self.logs.holds(invocation.request_id) and self.loop.time() < limit:
+        while self.logs.holds(invocation.request_id) and self.loop.time() < limit:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         del self.invocations[invocation.request_id]
         self.report_modules()
@@ -232,8 +247,6 @@ class Worker:
 
     def report_modules(self) -> None:
         """Modules imported inside functions matter to reload as well; looked for only when something was imported."""
-        import sys
-
         if len(sys.modules) != self.module_count:
             self.module_count = len(sys.modules)
             fresh = project_modules(self.spec.folder) - self.modules
@@ -242,6 +255,13 @@ class Worker:
                 self.say(link.Modules(sorted(fresh)))
 
     module_count = 0
+
+
+def unfinished(channel: Channel) -> tuple[str, str, str]:
+    """(code, message, traceback) for a function that returned without ending its response."""
+    if not channel.head_sent:
+        return "NO_RESPONSE_FROM_FUNCTION", "the function ended without any response", ""
+    return "FUNCTION_INVOCATION_FAILED", "the function ended in the middle of its response", ""
 
 
 def format_error(exc: BaseException) -> str:

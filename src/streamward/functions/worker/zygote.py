@@ -161,6 +161,7 @@ def work(spec: link.WorkerSpec, fds: list[int]) -> None:
     worker = serve.Worker(spec, control, pipe)
     gc.enable()
     worker.import_all()
+    loop: asyncio.AbstractEventLoop
     try:
         import uvloop
 
