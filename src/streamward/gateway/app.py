@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,7 @@ class Gateway:
         self.keys = StaticKeys(config.auth.keys, required=config.auth.required and not open_access)
         self.draining = False
         self.ready = False
+        self.ids = Ids()
         self.active: set[CallExchange] = set()
         self.lag_s = 0.0
         self.background: set[asyncio.Task[None]] = set()
@@ -168,7 +170,7 @@ class Gateway:
         log.info("config_reloaded", extra={"file": str(self.config_path)})
 
     def set_hosts(self) -> None:
-        self.hosts = frozenset(host.lower().encode() for host in self.config.server.allowed_hosts)
+        self.hosts = {host.lower().encode() for host in self.config.server.allowed_hosts}
         self.origins = frozenset(origin.encode() for origin in self.config.server.cors_origins)
 
     # -- the data plane's application
@@ -213,8 +215,12 @@ class Gateway:
         if b"*" in self.hosts or request.path in OPEN_PATHS:
             return None
         host = request.headers.get(b"host", b"").lower()
+        if host in self.hosts:
+            return None
         name = host.rpartition(b":")[0] if host[-1:].isdigit() and b":" in host and not host.endswith(b"]") else host
-        if name in self.hosts or host in self.hosts:
+        if name in self.hosts:
+            if len(self.hosts) < MAX_HOSTS:
+                self.hosts.add(host)  # with its port, so that the next one is found at once
             return None
         return ErrorInfo("host_not_allowed", "this host name is not listed in server.allowed_hosts; add it there", 421)
 
@@ -299,6 +305,21 @@ class Gateway:
         await send({"type": "lifespan.shutdown.complete"})
 
 
+class Ids:
+    """Request ids, 96 random bits each, read from the system in batches: a system call per request adds up."""
+
+    def __init__(self) -> None:
+        self.pool: list[str] = []
+
+    def next(self) -> str:
+        if not self.pool:
+            text = os.urandom(12 * IDS_AT_ONCE).hex()
+            self.pool = [f"sw_{text[i : i + 24]}" for i in range(0, len(text), 24)]
+        return self.pool.pop()
+
+
+IDS_AT_ONCE = 128
+MAX_HOSTS = 1000
 LAG_PERIOD_S = 1.0
 PREFLIGHT = render_fields(
     (

@@ -8,7 +8,6 @@ terminal frame in the caller's dialect.
 
 from __future__ import annotations
 
-import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +18,12 @@ from streamward.errors import ErrorInfo, InvalidRequest, StreamwardError
 from streamward.events import Usage
 from streamward.gateway.auth import Caller
 from streamward.gateway.records import Record
+from streamward.reply import Reply
 from streamward.upstream.attempts import Attempts, Target
 from streamward.wire import json_text
+from streamward.wire.chat_completions.reply import look_at_reply
 from streamward.wire.chat_completions.request import validate
-from streamward.wire.dialect import Context
+from streamward.wire.dialect import Context, Dialect
 from streamward.wire.relay import Relay
 from streamward.wire.sse import KEEP_ALIVE
 from streamward.wire.table import dialect as dialect_module
@@ -63,7 +64,7 @@ class CallExchange:
         self.body: list[bytes] = []
         self.body_bytes = 0
         self.started_at = gateway.loop.time()
-        self.record = Record(time=time.time(), id=f"sw_{secrets.token_hex(12)}", key=caller.name, route=request.path)
+        self.record = Record(time=time.time(), id=gateway.ids.next(), key=caller.name, route=request.path)
         self.asked: dict[str, Any] = {}
         self.call: Call | None = None
         self.is_stream = False
@@ -249,23 +250,15 @@ class CallExchange:
         target = self.attempts.target
         module = dialect_module(target.upstream.dialect)
         raw = self.reply[0] if len(self.reply) == 1 else b"".join(self.reply)
-        try:
-            body = json_text.decode_any(raw)
-        except ValueError:
-            body = None
-        if type(body) is not dict:
-            self.attempts.reject(
-                ErrorInfo("upstream_invalid", "the provider's answer is not a JSON object", 502, safe_to_retry=True)
-            )
-            return
-        reply = module.parse_reply(body, target.profile)
+        passed = target.upstream.dialect == self.dialect == "chat_completions"
+        reply = look_at_reply(raw, target.profile) if passed else parsed_reply(module, raw, target)
         if reply.error is not None:
             self.attempts.reject(reply.error)
             return
         self.attempts.commit()
-        if target.upstream.dialect != self.dialect:
+        if not passed:
             raw = json_text.encode(self.module.render_reply(reply, self.context()))
-        self.account(reply.usage, sum(len(getattr(block, "text", "")) for block in reply.blocks) // 4)
+        self.account(reply.usage, len(raw) // BYTES_PER_TOKEN)
         self.record.finish_reason = reply.finish_reason or ""
         self.record.status = 200
         self.record.bytes_out = len(raw)
@@ -348,7 +341,7 @@ class CallExchange:
         if usage is None:
             record.grade = "estimated"
             record.output_tokens = events
-            record.input_tokens = self.body_bytes // 4
+            record.input_tokens = self.body_bytes // BYTES_PER_TOKEN
             return
         complete = usage.output_tokens is not None and usage.input_tokens is not None
         record.grade = "exact" if complete else "provider_partial"
@@ -364,6 +357,17 @@ class CallExchange:
         record.attempts = self.attempts.tries if self.attempts is not None else 0
         record.duration_ms = (self.gateway.loop.time() - self.started_at) * 1000
         self.gateway.end(self)
+
+
+def parsed_reply(module: Dialect, raw: bytes, target: Target) -> Reply:
+    """The provider's whole answer in the waist's terms; ``error`` is set when it is none."""
+    try:
+        body = json_text.decode_any(raw)
+    except ValueError:
+        body = None
+    if type(body) is not dict:
+        return Reply(error=NOT_JSON)
+    return module.parse_reply(body, target.profile)
 
 
 def gateway_options(body: dict[str, Any]) -> dict[str, Any] | None:
@@ -392,6 +396,10 @@ def passed_fields(headers: dict[str, str]) -> bytes:
                 out += b"%b: %b\r\n" % (name.encode(), text)
     return out
 
+
+NOT_JSON = ErrorInfo("upstream_invalid", "the provider's answer is not a JSON object", 502, safe_to_retry=True)
+BYTES_PER_TOKEN = 4
+"""For estimates, which are marked as such: within 13 % on English, worse elsewhere."""
 
 MAX_PASSED_BYTES = 256
 ID_PREFIX = {"chat_completions": "chatcmpl-", "responses": "resp_", "messages": "msg_"}

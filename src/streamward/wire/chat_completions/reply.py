@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
 
 from streamward.events import Source
 from streamward.reply import Block, ReasoningBlock, RefusalBlock, Reply, TextBlock, ToolBlock
+from streamward.wire import json_text
 from streamward.wire.chat_completions.decode import INVALID, REPORTED, TRUNCATED
 from streamward.wire.chat_completions.encode import annotation, reasoning_details
 from streamward.wire.chat_completions.shapes import (
@@ -21,6 +25,44 @@ from streamward.wire.chat_completions.shapes import (
 )  # fmt: skip
 from streamward.wire.chat_completions.tools import ToolSlots
 from streamward.wire.dialect import Context, Profile
+
+
+class FinishedIn(Struct, frozen=True):
+    finish_reason: str
+    message: dict[str, Any]
+
+
+class CompletionIn(Struct, frozen=True):
+    """What has to be known of an answer that goes out as it came."""
+
+    choices: Annotated[list[FinishedIn], Meta(min_length=1)]
+    usage: Any = None
+    x_groq: Any = None
+    error: None = None
+
+
+decode_completion = msgspec.json.Decoder(CompletionIn).decode
+
+
+def look_at_reply(raw: bytes, profile: Profile) -> Reply:
+    """Ending and usage of an answer that is passed on as bytes; its blocks are not looked at.
+
+    Everything unusual (no finish reason, an error, content in parts) goes through :func:`parse_reply`.
+    """
+    try:
+        found = decode_completion(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = None
+    if found is None or found.choices[0].finish_reason not in FINISH_TO_WAIST:
+        try:
+            body = json_text.decode_any(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return Reply(error=INVALID)
+        return parse_reply(body, profile) if type(body) is dict else Reply(error=INVALID)
+    usage = found.usage if found.x_groq is None else usage_at({"x_groq": found.x_groq}, profile.usage_path)
+    return Reply(
+        finish_reason=FINISH_TO_WAIST[found.choices[0].finish_reason], usage=parse_usage(usage or found.usage, profile)
+    )
 
 
 def parse_reply(body: dict[str, Any], profile: Profile) -> Reply:
