@@ -6,12 +6,14 @@ Follows "Generate a chat completion". Calls without an id get one from their pla
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 import msgspec
 
 from streamward.call import (
     Call,
+    Document,
     Effort,
     Image,
     Message,
@@ -89,7 +91,7 @@ def parse_message(message: Fields, waiting: list[tuple[str, str]]) -> Message:
     if role == "tool":
         name = message.text("tool_name") or message.text("name")
         call_id = answered(waiting, message.text("tool_call_id"), name)
-        output = (Text(content), *images) if images else content
+        output: str | tuple[Text | Image | Document, ...] = (Text(content), *images) if images else content
         return Message("tool", (ToolOutput(call_id, output, name),), extra=own(message.rest()))
     parts: list[Part] = []
     thinking = message.text("thinking")
@@ -98,8 +100,7 @@ def parse_message(message: Fields, waiting: list[tuple[str, str]]) -> Message:
     if content or not images:
         parts.append(Text(content))
     parts.extend(images)
-    for call in message.objects("tool_calls"):
-        parts.append(parse_call(call, waiting))
+    parts.extend(parse_call(call, waiting) for call in message.objects("tool_calls"))
     if role == "assistant" and not content and len(parts) > 1:
         parts = [part for part in parts if not isinstance(part, Text)]
     return Message(ROLES[role], tuple(parts), extra=own(message.rest()))
@@ -111,7 +112,7 @@ def parse_call(call: Fields, waiting: list[tuple[str, str]]) -> ToolUse:
         raise call.missing("function")
     name = function.need_text("name")
     arguments = json_text.encode_compact(function.mapping("arguments") or {}).decode()
-    call_id = call.text("id") or f"call_{call.path}"
+    call_id = call.text("id") or "_".join(("call", *DIGITS.findall(call.path)))
     waiting.append((call_id, name))
     return ToolUse(call_id, name, arguments)
 
@@ -161,6 +162,7 @@ def media_type_of(data: str) -> str:
     return next((kind for prefix, kind in MAGIC if data.startswith(prefix)), "image/png")
 
 
+DIGITS = re.compile(r"\d+")
 ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 EFFORTS = ("low", "medium", "high")
 MAGIC = (("/9j/", "image/jpeg"), ("iVBOR", "image/png"), ("R0lGOD", "image/gif"), ("UklGR", "image/webp"))

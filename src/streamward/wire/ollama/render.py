@@ -116,9 +116,9 @@ def render_message(message: Message, names: dict[str, str], at: int) -> list[dic
     results: list[dict[str, Any]] = []
     for part in message.parts:
         if isinstance(part, (Text, Refusal)):
-            texts.append(part.text)
+            texts.extend([part.text] if part.text else [])
         elif isinstance(part, Reasoning):
-            thoughts.append(part.text)
+            thoughts.extend([part.text] if part.text else [])
         elif isinstance(part, Image):
             images.append(image_data(part, path))
         elif isinstance(part, ToolUse):
