@@ -107,24 +107,25 @@ class LocalEngine:
         return list(self._log)
 
     async def start(self) -> None:
-        """Spawn the engine and return once it answers. Does nothing when it is already supervised.
+        """Return once the engine answers, spawning it unless it is already supervised.
 
-        Cancelling stops what was spawned.
+        Cancelling stops it.
 
         Raises:
             LocalEngineError: no engine installed, no such file, not a usable GGUF file, or not ready in time.
         """
-        if self._supervisor and not self._supervisor.done():
-            return
-        if not engine_available():
-            raise LocalEngineError("no local engine is installed: run `pip install 'streamward[local]'`")
-        check_gguf(self.model)
-        self.failure = None
-        self._supervisor = asyncio.create_task(self._supervise(), name=f"local engine {self.name}")
+        supervisor = self._supervisor
+        if supervisor is None or supervisor.done():
+            if not engine_available():
+                raise LocalEngineError("no local engine is installed: run `pip install 'streamward[local]'`")
+            check_gguf(self.model)
+            self.failure = None
+            supervisor = asyncio.create_task(self._supervise(), name=f"local engine {self.name}")
+            self._supervisor = supervisor
         ready = asyncio.create_task(self._ready.wait(), name=f"local engine {self.name} ready")
         try:
             async with asyncio.timeout(self.settings.start_timeout_s):
-                await asyncio.wait((ready, self._supervisor), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((ready, supervisor), return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError as exc:
             await self.stop()
             raise LocalEngineError(
@@ -170,7 +171,10 @@ class LocalEngine:
         clock = asyncio.get_running_loop().time
         deaths: deque[float] = deque(maxlen=MAX_RESTARTS)
         while True:
-            was_ready, reason = await self._run_once()
+            try:
+                was_ready, reason = await self._run_once()
+            except OSError as exc:
+                was_ready, reason = False, f"cannot start the engine's process: {exc.strerror or exc}"
             if not was_ready and not deaths:
                 self.failure = reason
                 return
