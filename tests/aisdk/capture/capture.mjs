@@ -4,6 +4,7 @@ import { readFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { captureConversions } from './conversions.mjs';
+import { captureLegacy } from './legacy.mjs';
 import { scenariosOf } from './scenarios.mjs';
 import { captureStream, readV4, readV5 } from './stream.mjs';
 import { captureTables } from './tables.mjs';
@@ -36,3 +37,4 @@ for (const version of [3, 4, 5, 6, 7]) {
   write(`v${version}`, { sdk: `ai@${versionOf(`ai${version}`)}`, streams, conversions });
 }
 write('tables', await captureTables({ ai6: sdks[6], ui4: await import('ui-utils4') }));
+write('v2', { sdk: `ai@${versionOf('ai2')}`, ...(await captureLegacy(await import('ai2'))) });
