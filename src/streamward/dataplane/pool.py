@@ -34,6 +34,7 @@ class Pool:
         self.tasks: set[asyncio.Task[None]] = set()
         self.trust_env = trust_env
         self.tls: ssl.SSLContext | None = None
+        self.proxies: dict[Endpoint, str | None] = {}
         self.opened = 0
         """Connections made so far; with ``calls`` it shows reuse."""
         self.calls = 0
@@ -126,6 +127,12 @@ class Pool:
         return connection
 
     def proxy_for(self, endpoint: Endpoint) -> str | None:
+        """The proxy for *endpoint*, looked up once: the environment does not change under a running server."""
+        if endpoint not in self.proxies:
+            self.proxies[endpoint] = self.look_up_proxy(endpoint)
+        return self.proxies[endpoint]
+
+    def look_up_proxy(self, endpoint: Endpoint) -> str | None:
         if not self.trust_env or urllib.request.proxy_bypass(endpoint.host):
             return None
         proxy = urllib.request.getproxies().get(endpoint.scheme)

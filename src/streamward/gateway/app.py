@@ -7,8 +7,11 @@ is made in ``start`` and closed in ``stop`` (the ASGI lifespan does both).
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
+import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,12 +62,14 @@ class Gateway:
     def __init__(
         self, config: Config, *, config_path: Path | None = None, environ: Mapping[str, str] | None = None,
         open_access: bool = False, local_model: Path | None = None, local_name: str = "local/tiny",
-        extra_routes: Sequence[BaseRoute] = (), access_log: AccessLog | None = None,
+        extra_routes: Sequence[BaseRoute] = (), access_log: AccessLog | None = None, owns_process: bool = False,
     ) -> None:  # fmt: skip
         self.config = config
         self.config_path = config_path
         self.environ = environ
         self.open_access = open_access
+        self.owns_process = owns_process
+        """We may set signal handlers and tune the garbage collector; not so when mounted in somebody's application."""
         self.local_model = local_model or local_path(config)
         self.local_name = local_name
         self.metrics = Metrics()
@@ -78,6 +83,7 @@ class Gateway:
         self.ids = Ids()
         self.active: set[CallExchange] = set()
         self.lag_s = 0.0
+        self.config_stamp: tuple[int, int] | None = None
         self.background: set[asyncio.Task[None]] = set()
         self.loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment] # these four are set by start
         self.ticker: Ticker = None  # type: ignore[assignment]
@@ -106,7 +112,19 @@ class Gateway:
         self.metrics.gauge("streamward_upstream_calls", "Sent since start.", lambda: self.pool.calls)
         self.metrics.gauge("streamward_event_loop_lag_seconds", "Latest lag of the event loop.", lambda: self.lag_s)
         self.measure_lag(self.loop.time())
+        if self.config_path is not None:
+            self.config_stamp = stamp(self.config_path)
+        if self.owns_process:
+            self.own_process()
         self.ready = True
+
+    def own_process(self) -> None:
+        if self.config_path is not None and sys.platform != "win32":
+            self.loop.add_signal_handler(signal.SIGHUP, self.reload)
+        # What lives from start to end is not looked at again, and young garbage is collected in larger lots.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_YOUNG, 20, 50)
 
     async def stop(self) -> None:
         self.ready = False
@@ -138,6 +156,9 @@ class Gateway:
 
     def measure_lag(self, due: float) -> None:
         self.lag_s = max(self.loop.time() - due, 0.0)
+        if self.config_path is not None and (now := stamp(self.config_path)) != self.config_stamp:
+            self.config_stamp = now
+            self.reload()
         self.lag_timer = self.loop.call_later(LAG_PERIOD_S, self.measure_lag, self.loop.time() + LAG_PERIOD_S)
 
     def begin_drain(self) -> None:
@@ -305,6 +326,15 @@ class Gateway:
         await send({"type": "lifespan.shutdown.complete"})
 
 
+def stamp(path: Path) -> tuple[int, int] | None:
+    """Changes when the file does; None while there is none (an editor may be writing it)."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
 class Ids:
     """Request ids, 96 random bits each, read from the system in batches: a system call per request adds up."""
 
@@ -321,6 +351,7 @@ class Ids:
 IDS_AT_ONCE = 128
 MAX_HOSTS = 1000
 LAG_PERIOD_S = 1.0
+GC_YOUNG = 10_000  # allocations; reference counts free what streams make, cycles are rare
 PREFLIGHT = render_fields(
     (
         ("access-control-allow-methods", "GET, POST, DELETE, OPTIONS"),

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import os
-import signal
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
@@ -53,7 +49,6 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
-        calm_collector()
         if self.started and self.greet is not None:
             bound = [*(sockets or ()), *(s for server in self.servers for s in server.sockets)]
             host, port = bound[0].getsockname()[:2]
@@ -64,16 +59,6 @@ class Server(uvicorn.Server):
         if self.should_exit:
             self.force_exit = True
         super().handle_exit(sig, frame)
-
-
-def calm_collector() -> None:
-    """What lives from start to end is not looked at again, and young garbage is collected in larger lots."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_YOUNG, 20, 50)
-
-
-GC_YOUNG = 10_000  # allocations; reference counts free what streams make, cycles are rare
 
 
 def build(settings: Settings, extra_routes: Sequence[BaseRoute] = ()) -> Gateway:
@@ -87,6 +72,7 @@ def build(settings: Settings, extra_routes: Sequence[BaseRoute] = ()) -> Gateway
     return Gateway(
         config, config_path=path, open_access=settings.open_access, extra_routes=extra_routes,
         local_model=Path(settings.local_model) if settings.local_model else None, local_name=settings.local_name,
+        owns_process=True,
     )  # fmt: skip
 
 
@@ -115,11 +101,10 @@ def serve(settings: Settings, *, extra_routes: Sequence[BaseRoute] = (), greet: 
         return serve_many(settings, greet)
     gateway = build(settings, extra_routes)
     server = Server(uvicorn_config(gateway, settings, gateway.config), greet)
-    with on_reload(gateway):
-        try:
-            server.run()
-        except SystemExit as exc:
-            return exc.code if isinstance(exc.code, int) else 1
+    try:
+        server.run()
+    except SystemExit as exc:
+        return exc.code if isinstance(exc.code, int) else 1
     return 0 if server.started else 1
 
 
@@ -133,35 +118,3 @@ def serve_many(settings: Settings, greet: Callable[[str], None]) -> int:
     greet(f"http://{host}:{port}")
     Multiprocess(shared, sockets=[listener]).run()
     return 0
-
-
-class on_reload:  # noqa: N801 - reads as a statement
-    """While open, SIGHUP and changes of the configuration file make the gateway read it again."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self.gateway = gateway
-        self.previous: Any = None
-
-    def __enter__(self) -> None:
-        if self.gateway.config_path is None or sys.platform == "win32":
-            return
-        start = self.gateway.start
-
-        async def start_and_watch() -> None:
-            await start()
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.gateway.reload)
-            self.gateway.spawn(self.watch())
-
-        self.gateway.start = start_and_watch  # type: ignore[method-assign]
-
-    async def watch(self) -> None:
-        from watchfiles import awatch
-
-        path = self.gateway.config_path
-        assert path is not None
-        async for changes in awatch(path.parent, recursive=False, debounce=200):
-            if any(Path(changed).name == path.name for _, changed in changes):
-                self.gateway.reload()
-
-    def __exit__(self, *_: object) -> None:
-        return

@@ -21,7 +21,7 @@ from streamward.wire.chat_completions.errors import error_frame
 from streamward.wire.chat_completions.shapes import FAILED_FINISHES, as_dict, parse_usage, usage_at
 from streamward.wire.chat_completions.tools import ToolSlots
 from streamward.wire.dialect import Profile
-from streamward.wire.sse import DONE, DONE_FRAME, MAX_EVENT_BYTES, Frame, Reader
+from streamward.wire.sse import DONE, DONE_FRAME, MAX_EVENT_BYTES, Reader
 
 
 class PassDelta(Struct, frozen=True, gc=False):
@@ -82,10 +82,12 @@ class Passthrough:
         self.events = 0
         self.stream_id = ""
         self.usage_chunk: dict[str, Any] | None = None
-        self.mid_block = True  # False while the reader stands between frames and the fast path may run
+        self.between_frames = not profile.single_newline_frames  # the reader holds no piece of a frame
+        self.plain = False  # one choice, under way: a plain text chunk can go out unseen
 
     def feed(self, data: bytes) -> bytes:
-        if not self.mid_block and data.endswith(b"}\n\n") and data.startswith(b"data: {") and b"\r" not in data:
+        whole = self.plain and self.between_frames and data.endswith(b"}\n\n") and data.startswith(b"data: {")
+        if whole and b"\r" not in data:
             text = data[6:-2]
             try:
                 if b"\n" in text:
@@ -100,7 +102,7 @@ class Passthrough:
         return self.look(data)
 
     def close(self) -> bytes:
-        out = [self.frame(frame) for frame in self.reader.close()]
+        out = [self.frame(frame.data, frame.event) for frame in self.reader.close()]
         if not self.ended:
             ends = self.profile.ends_with
             if (ends == "finish" and self.all_finished()) or (ends == "eof" and self.choices):
@@ -121,20 +123,40 @@ class Passthrough:
         if self.ended:
             return b""
         reader = self.reader
-        out = [self.frame(frame) for frame in reader.feed(data)]
+        if self.between_frames and data.startswith(b"data: ") and data.endswith(b"\n\n") and b"\r" not in data:
+            payloads = data[6:-2].split(b"\n\ndata: ")
+            if data.count(b"\n") == 2 * len(payloads):  # one data line each, nothing else
+                out = [self.frame(payload) for payload in payloads]
+                self.settle()
+                return b"".join(out)
+        out = [self.frame(frame.data, frame.event) for frame in reader.feed(data)]
         if reader.error is not None:
             out.append(self.fail(reader.error))
-        state = self.choices.get(0)
-        self.mid_block = (
-            reader.tail_bytes > 0 or bool(reader.data) or reader.skip_lf or self.ended or len(self.choices) != 1
-            or state is None or state.finished or not self.content or reader.single_newline
-        )  # fmt: skip
+        self.between_frames = not (
+            reader.tail_bytes or reader.data or reader.skip_lf or reader.at_start or reader.single_newline
+        )
+        self.settle()
         return b"".join(out)
 
-    def frame(self, frame: Frame) -> bytes:
-        data = frame.data
+    def settle(self) -> None:
+        """May the next read, or the next frame, be passed after one look?"""
+        state = self.choices.get(0)
+        self.plain = (
+            state is not None and not state.finished and len(self.choices) == 1 and self.content and not self.ended
+        )
+
+    def frame(self, data: bytes, event: str = "") -> bytes:
+        """What one frame's *data* sends on."""
         if self.ended or not data:
             return b""
+        if self.plain and b"\n" not in data:
+            try:
+                decode_one(data)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                pass
+            else:
+                self.events += 1
+                return b"data: %b\n\n" % json_text.escape_line_separators(data)
         if data == DONE:
             return self.finish() if self.all_finished() else self.fail(TRUNCATED)
         try:
@@ -143,7 +165,7 @@ class Passthrough:
             return self.fail(INVALID)
         if type(chunk) is not dict:
             return self.fail(INVALID)
-        if chunk.get("error") or chunk.get("object") == "error" or frame.event == "error":
+        if chunk.get("error") or chunk.get("object") == "error" or event == "error":
             return self.fail(REPORTED)
         choices = chunk.get("choices")
         if choices is None:
@@ -162,6 +184,7 @@ class Passthrough:
             if self.is_over():
                 return prefix
         self.events += 1
+        self.settle()
         text = json_text.encode(chunk) if changed or self.rewritten else json_text.escape_line_separators(data)
         return prefix + b"data: " + text + b"\n\n"
 
