@@ -29,3 +29,18 @@ def streams(versions: tuple[int, ...], kind: str) -> list[Any]:
 def conversions(version: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = document(f"v{version}")["conversions"]
     return found
+
+
+def writers(versions: tuple[int, ...]) -> list[Any]:
+    """Test parameters (version, capture): bodies made by stream writers."""
+    return [
+        pytest.param(version, capture, id=f"v{version}-{capture['name']}")
+        for version in versions
+        for capture in document(f"v{version}")["writers"]
+    ]
+
+
+def hook_requests(version: int) -> list[dict[str, Any]]:
+    """What the chat transport of a version sent, in order."""
+    found: list[dict[str, Any]] = document(f"v{version}")["hooks"]
+    return found

@@ -4,10 +4,12 @@ import { readFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { captureConversions } from './conversions.mjs';
+import { captureHooks } from './hooks.mjs';
 import { captureLegacy } from './legacy.mjs';
 import { scenariosOf } from './scenarios.mjs';
 import { captureStream, readV4, readV5 } from './stream.mjs';
 import { captureTables } from './tables.mjs';
+import { captureWriters } from './writers.mjs';
 
 process.on('unhandledRejection', () => {}); // result promises of streams that fail on purpose
 console.error = console.warn = () => {};
@@ -34,7 +36,9 @@ for (const version of [3, 4, 5, 6, 7]) {
     if (scenario.text) streams.push(await captureStream(version, sdk, scenario, 'text'));
   }
   const conversions = version === 3 ? [] : await captureConversions(version, sdk);
-  write(`v${version}`, { sdk: `ai@${versionOf(`ai${version}`)}`, streams, conversions });
+  const writers = version === 3 ? [] : await captureWriters(version, sdk);
+  const hooks = version < 5 ? [] : await captureHooks(sdk);
+  write(`v${version}`, { sdk: `ai@${versionOf(`ai${version}`)}`, streams, conversions, writers, hooks });
 }
 write('tables', await captureTables({ ai6: sdks[6], ui4: await import('ui-utils4') }));
 write('v2', { sdk: `ai@${versionOf('ai2')}`, ...(await captureLegacy(await import('ai2'))) });

@@ -38,7 +38,7 @@ from streamward.events import (
 from streamward.grammar import violations
 from streamward.wire.data_stream import HEADERS, KEEP_ALIVE, Encoder, Options, parse_part, read
 from streamward.wire.dialect import frames_of
-from support.aisdk_captures import streams
+from support.aisdk_captures import streams, writers
 from support.aisdk_script import Run, data_options, opaque_ids
 
 FAILED = Error(ErrorInfo("upstream_error", "secret detail"), Usage(9, 9))
@@ -70,6 +70,19 @@ def test_a_scripted_run_gives_the_captured_bytes(version: int, capture: dict[str
 
     assert opaque_ids(wire) == opaque_ids(capture["wire"])
     assert encoder.breaks_body == (capture["body_error"] is not None)
+
+
+@pytest.mark.parametrize(("version", "capture"), writers((4,)))
+def test_a_writer_gives_the_captured_bytes(version: Any, capture: dict[str, Any]) -> None:
+    events: list[Event] = [
+        Data("", {"progress": 1}), Data("", "text"), Metadata({"note": "n1"}), Source("s9", "url", "https://example.com/w"),
+        Vendor("data_stream", "by hand ", "0"), StepStart("msg-0"), TextDelta("t", "mer"), TextDelta("t", "ged"),
+        StepFinish("stop", Usage(1, 1)), Finish("stop", Usage(1, 1)), Data("", {"progress": 2}), Metadata({"note": "n2"}),
+    ]  # fmt: skip
+
+    wire = frames_of(Encoder(Options(version=version, send_sources=True)), events).decode()
+
+    assert wire == capture["wire"]
 
 
 @pytest.mark.parametrize(("version", "capture"), streams((3, 4), "data"))

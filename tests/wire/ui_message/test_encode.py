@@ -46,7 +46,7 @@ from streamward.grammar import violations
 from streamward.wire.dialect import frames_of
 from streamward.wire.sse import DONE, Reader
 from streamward.wire.ui_message import HEADERS, KEEP_ALIVE, STREAM_OPEN, VERSIONS, Encoder, Options
-from support.aisdk_captures import streams
+from support.aisdk_captures import streams, writers
 from support.aisdk_script import Run, opaque_ids, ui_options
 
 FAILED = Error(ErrorInfo("upstream_error", "secret detail"))
@@ -74,6 +74,21 @@ def test_a_scripted_run_gives_the_captured_bytes(version: int, capture: dict[str
     assert violations(events) == []
 
     wire = frames_of(Encoder(ui_options(capture["options"], version)), events).decode()
+
+    assert opaque_ids(wire) == opaque_ids(capture["wire"])
+
+
+@pytest.mark.parametrize(("version", "capture"), writers((5, 6, 7)))
+def test_a_writer_gives_the_captured_bytes(version: Any, capture: dict[str, Any]) -> None:
+    written: list[Event] = [
+        Vendor("ui_message", {"type": "start", "messageId": "m-1", "messageMetadata": {"a": 1}}),
+        Data("status", {"pct": 10}, "st"), Data("notify", {"level": "info"}, transient=True),
+        Data("status", {"pct": 100}, "st"), Source("s9", "url", "https://example.com/w", "W"), Metadata({"b": {"c": 2}}),
+    ]  # fmt: skip
+    merged: list[Event] = [TextStart("t"), TextDelta("t", "mer"), TextDelta("t", "ged"), TextEnd("t"), Finish("stop")]
+    ending: list[Event] = [FAILED] if capture["name"] == "writer-fails" else merged
+
+    wire = frames_of(Encoder(Options(version=version, send_sources=True)), [*written, *ending]).decode()
 
     assert opaque_ids(wire) == opaque_ids(capture["wire"])
 

@@ -10,8 +10,8 @@ import pytest
 
 from streamward.call import Image, Message, Part, Reasoning, Text, ToolOutput, ToolUse
 from streamward.errors import InvalidRequest
-from streamward.wire.ui_request import convert_messages
-from support.aisdk_captures import conversions
+from streamward.wire.ui_request import convert_messages, parse_request
+from support.aisdk_captures import conversions, hook_requests
 
 CASES = [
     pytest.param(version, case, id=f"v{version}-{case['name']}") for version in (4, 5, 6, 7) for case in conversions(version)
@@ -32,6 +32,19 @@ def test_a_conversion_agrees_with_the_ai_sdk(version: Any, case: dict[str, Any])
     converted = convert_messages(case["messages"], version=6 if system else version, open_calls="keep")
 
     assert converted.messages == expected(case["model_messages"], version)
+
+
+@pytest.mark.parametrize("version", [5, 6, 7])
+def test_what_the_chat_transport_posts_is_understood(version: int) -> None:
+    first, answered, again, resume = hook_requests(version)
+
+    requests = [parse_request(call["body"]) for call in (first, answered, again)]
+
+    assert [r.trigger for r in requests] == ["submit-message", "submit-message", "regenerate-message"]
+    assert [(r.generation, r.chat_id, r.body) for r in requests] == [(5, "chat 1", {"extra": 1})] * 3
+    assert [(r.message_id, r.continues) for r in requests] == [(None, None), ("a", "a"), ("a", None)]
+    assert [m.role for m in convert_messages(list(requests[1].messages)).messages] == ["user", "assistant", "tool"]
+    assert (resume["method"], resume["path"]) == ("GET", "/api/chat/chat%20r%2F1/stream")
 
 
 def expected(model_messages: list[dict[str, Any]], version: int) -> tuple[Message, ...]:
