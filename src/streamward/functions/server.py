@@ -7,8 +7,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import socket
 import sys
+from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -49,6 +53,19 @@ class FunctionsServer(uvicorn.Server):
         super().__init__(config)
         self.host = host
         self.drain_s = drain_s
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """uvicorn raises the signal again after an orderly end; a server that did as it was told exits 0."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit:
+            os._exit(1)  # the second signal; workers notice and end
+        self.host.draining = True
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -188,10 +188,11 @@ def preload() -> None:
     import logging  # noqa: F401
     import uuid  # noqa: F401
 
+    import anyio._backends._asyncio  # noqa: F401 (chosen at run time: 50 ms of every worker's start)
     import starlette.applications
     import starlette.responses  # noqa: F401
 
-    from streamward.functions.worker import compat
+    from streamward.functions.worker import capture, compat, serve, threads  # noqa: F401
 
     try:
         import uvloop  # noqa: F401
