@@ -172,10 +172,10 @@ class Decoder:
         usage = usage_of(value, response, self.profile)
         status = string(response.get("status")) or value["type"].rpartition(".")[2]
         kind = value["type"].rpartition(".")[2]
+        self.reconcile(response.get("output"))
         if kind == "failed" or status == "failed":
             self.broken(errors.reported(response.get("error")), usage)
             return
-        self.reconcile(response.get("output"))
         if any(item.kind == "function_call" and not item.parts for item in self.items.values()):
             self.broken(errors.invalid("a function call has no name"), usage)
             return
@@ -504,6 +504,7 @@ class Decoder:
             if not annotated and isinstance(part.get("annotations"), list):
                 for annotation in part["annotations"]:
                     self.source(state, target, annotation)
+            self.end_part(target, state)
 
     def reasoning_rest(self, state: ItemState, item: dict[str, Any]) -> None:
         if state.parts[0].length:

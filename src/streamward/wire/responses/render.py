@@ -117,7 +117,7 @@ def render_turn(message: Message) -> list[Item]:
                 content, phase = [], part_phase
                 said = {"type": "message", "role": "assistant", "content": content}
                 items.append(said if phase is None else {**said, "phase": phase})
-            content.append(render_part(part))
+            content.append({"type": "output_text", "text": part.text} if isinstance(part, Text) else render_part(part))
             continue
         content = []
         if isinstance(part, ToolUse):
