@@ -12,6 +12,10 @@ from streamward.call import Call, Message, ToolOutput
 from streamward.errors import Unsupported
 from streamward.events import Extra
 
+SIGNATURE_MARK = "sw1."
+"""Begins signatures that name the dialect of the provider that made them: ``sw1.<dialect>.``. They go back to such a
+provider without the mark, and to no other. Unmarked ones are those of Messages providers."""
+
 
 def refuse_foreign(call: Call, target: str) -> None:
     """Raises Unsupported for the first field in *call* that only another dialect than *target* understands."""
@@ -56,7 +60,7 @@ def message_extras(message: Message, path: str) -> Iterator[tuple[Extra, str]]:
 HINTS: dict[str, frozenset[str]] = {
     "messages": frozenset({
         "cache_control", "service_tier", "inference_geo", "metadata", "speed", "context_management", "citations",
-        "output_config", "display", "title", "caller",
+        "output_config", "thinking", "display", "title", "caller",
     }),
     "chat_completions": frozenset({
         "store", "service_tier", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "include_obfuscation",

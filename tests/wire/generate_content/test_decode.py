@@ -70,7 +70,7 @@ def test_thinking_text_and_sources():
         ReasoningStart("0"),
         ReasoningDelta("0", "Let me think. "),
         ReasoningDelta("0", "Done."),
-        ReasoningEnd("0", "c2ln"),
+        ReasoningEnd("0", "sw1.generate_content.c2ln"),
         TextStart("1"),
         TextDelta("1", "Hello"),
         TextDelta("1", " naïve 🙂"),
@@ -91,7 +91,7 @@ def test_calls_with_and_without_ids():
         TextEnd("0"),
         ToolInputStart("gcall_R1_0", "weather"),
         ToolInputDelta("gcall_R1_0", '{"city":"Paris é","n":[1,null]}'),
-        ToolInputEnd("gcall_R1_0", "Z2Vt"),
+        ToolInputEnd("gcall_R1_0", "sw1.generate_content.Z2Vt"),
         ToolInputStart("own", "now"),
         ToolInputDelta("own", "{}"),
         ToolInputEnd("own"),
@@ -108,7 +108,7 @@ def test_partial_arguments():
 
     (call,) = reply.tool_calls
     assert json.loads(call.input) == {"place": {"city": 'New "York"', "zip": 10001}, "nights": [None, {"ok": True}]}
-    assert (call.signature, reply.finish_reason) == ("Z2Vt", "tool-calls")
+    assert (call.signature, reply.finish_reason) == ("sw1.generate_content.Z2Vt", "tool-calls")
 
 
 def test_partial_arguments_that_never_end():

@@ -93,8 +93,9 @@ def test_full_request_parsed():
         Document(data="cGRm", media_type="application/pdf"), Audio("d2F2", "wav"),
     )  # fmt: skip
     assert call.messages[2].parts[:4] == (
-        Reasoning("hm", "c2ln"), Text("I call.", {"generate_content": {"thoughtSignature": "dGV4dA=="}}),
-        ToolUse("c1", "weather", '{"city":"Paris"}', "Z2Vt"), ToolUse("c2", "weather", "{}"),
+        Reasoning("hm", "sw1.generate_content.c2ln"),
+        Text("I call.", {"generate_content": {"thoughtSignature": "dGV4dA=="}}),
+        ToolUse("c1", "weather", '{"city":"Paris"}', "sw1.generate_content.Z2Vt"), ToolUse("c2", "weather", "{}"),
     )  # fmt: skip
     assert call.messages[3].parts == (
         ToolOutput("c1", '{"sky":"blue","t":20}', "weather"),
@@ -220,11 +221,20 @@ def test_chat_history_becomes_contents():
     }  # fmt: skip
 
 
+def test_signatures_of_other_providers_are_left_out():
+    """A provider accepts its own signatures only, so a turn that moved here from another one goes without."""
+    turn = (Reasoning("a", "c2ln"), Reasoning("b", "sw1.responses.0.x"), ToolUse("t", "f", signature="c2ln"))
+
+    (content,) = render(ask(Message("assistant", turn)))["contents"]
+
+    assert content["parts"] == [{"functionCall": {"id": "t", "name": "f", "args": {}}}]
+
+
 def test_lost_signatures_get_the_word_the_provider_accepts():
     """Only the first call of a turn, and only where none is there."""
     profile = Profile(placeholder_signature="skip")
     lost = Message("assistant", (ToolUse("a", "f"), ToolUse("b", "f")))
-    kept = Message("assistant", (ToolUse("a", "f", signature="Z2Vt"),))
+    kept = Message("assistant", (ToolUse("a", "f", signature="sw1.generate_content.Z2Vt"),))
 
     signatures = [
         [part.get("thoughtSignature") for part in render(ask(message), profile)["contents"][0]["parts"]]

@@ -195,6 +195,19 @@ def test_chat_history_becomes_alternating_turns():
     }  # fmt: skip
 
 
+def test_reasoning_of_other_providers_is_left_out():
+    """A provider accepts its own signatures only, so a turn that moved here from another one goes without."""
+    foreign = (Reasoning("a", "sw1.generate_content.c2ln"), Reasoning("b"), Reasoning("c", "c2ln"), Text("x"))
+
+    (turn,) = render(ask(Message("assistant", foreign)))["messages"]
+
+    assert [block.get("thinking") for block in turn["content"]] == ["c", None]
+
+
+def test_temperature_may_stand_beside_reasoning_that_is_off():
+    assert render(ask(thinking=Thinking(effort="none"), temperature=0.5))["temperature"] == 0.5
+
+
 def test_tools_and_choices():
     tools = (Tool("a", "d", SCHEMA, strict=False), Tool("b"))
     empty = {"type": "object", "properties": {}}
@@ -223,6 +236,9 @@ def test_tools_and_choices():
          {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}),
         (Thinking(max_tokens=4000), None, "adaptive", {"thinking": {"type": "enabled", "budget_tokens": 4000}}),
         (Thinking(enabled=False), None, "budget", {"thinking": {"type": "disabled"}}),
+        (Thinking(enabled=True), None, "budget", {"thinking": {"type": "enabled", "budget_tokens": 8192}}),
+        (Thinking(enabled=True), None, "adaptive",
+            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "medium"}}),
     ],
 )  # fmt: skip
 def test_thinking_of_other_dialects(thinking: Thinking, limit: int | None, form: Any, expected: dict[str, Any]):
@@ -253,6 +269,8 @@ def test_thinking_of_this_dialect_comes_back(settings: dict[str, Any]):
         ({"seed": 1}, "seed"), ({"logprobs": True}, "logprobs"), ({"output": Output("json")}, "JSON mode"),
         ({"verbosity": "low"}, "verbosity"), ({"temperature": 1.2}, "temperature"),
         ({"thinking": Thinking(effort="low"), "max_output_tokens": 1000}, "reasoning"),
+        ({"thinking": Thinking(effort="low"), "temperature": 0.5}, "temperature together with reasoning"),
+        ({"thinking": Thinking(effort="low"), "tool_choice": ToolChoice("required")}, "tool_choice together"),
         ({"extra": {"chat_completions": {"web_search_options": {}}}}, "web_search_options"),
         ({"tools": (Tool("x", extra={"responses": {"type": "file_search"}}),)}, r"tools\[0\].type"),
     ],

@@ -1,8 +1,8 @@
 """Canonical calls to Gemini requests.
 
 Follows ``GenerateContentRequest``. System and developer messages become ``systemInstruction``, wherever they stood;
-contents of one role in a row are merged. Earlier reasoning without a signature, or signed by a provider that redacts
-it, is left out: it is of no use here. ``user``, ``metadata`` and names of speakers have no place and change no answer.
+contents of one role in a row are merged. Earlier reasoning that another provider signed, or none, is left out: it
+is of no use here. ``user``, ``metadata`` and names of speakers have no place and change no answer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from streamward.errors import InvalidRequest, Unsupported
 from streamward.wire import json_text
 from streamward.wire.dialect import Profile
 from streamward.wire.foreign import refuse_foreign
-from streamward.wire.generate_content.shapes import MINTED, NAME, extra_of
+from streamward.wire.generate_content.shapes import MINTED, NAME, extra_of, own_signature
 
 BUDGET_OF_EFFORT = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 24_576, "max": 24_576}
 """Thinking budgets for effort words; 24576 is the largest that every thinking model accepts."""
@@ -210,12 +210,12 @@ def render_part(part: Part, names: dict[str, str], path: str) -> list[dict[str, 
     if isinstance(part, Refusal):
         return [{"text": part.text}] if part.text else []
     if isinstance(part, Reasoning):
-        if part.signature is None:
-            return []
-        return [{"text": part.text, "thought": True, "thoughtSignature": part.signature} | extra]
+        signature = own_signature(part.signature)
+        return [{"text": part.text, "thought": True, "thoughtSignature": signature} | extra] if signature else []
     if isinstance(part, ToolUse):
         call = shown_id(part.id) | {"name": part.name, "args": arguments(part, path)}
-        signed = {"thoughtSignature": part.signature} if part.signature is not None else {}
+        signature = own_signature(part.signature)
+        signed = {"thoughtSignature": signature} if signature is not None else {}
         return [{"functionCall": call} | signed | extra]
     if isinstance(part, ToolOutput):
         return [{"functionResponse": render_answer(part, names, path)} | extra]

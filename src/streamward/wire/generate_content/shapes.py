@@ -10,6 +10,7 @@ from typing import Any
 
 from streamward.events import Extra, Finish, FinishReason, Usage
 from streamward.wire import json_text
+from streamward.wire.foreign import SIGNATURE_MARK
 
 NAME = "generate_content"
 MEDIA_TYPE = "text/event-stream"
@@ -147,17 +148,32 @@ REDACTED = base64.b64encode(b"streamward/r").decode()
 """Twelve bytes each, so that their base64 is a prefix of the base64 of the whole."""
 
 
+MARK = f"{SIGNATURE_MARK}{NAME}."
+"""On signatures in the waist that a Gemini provider made."""
+
+
+def own_signature(signature: str | None) -> str | None:
+    """The signature as its Gemini provider made it; None for one of any other provider."""
+    return signature.removeprefix(MARK) if signature is not None and signature.startswith(MARK) else None
+
+
 def wrap_signature(signature: str, prefix: str = SIGNED) -> str:
-    """A signature of any provider as this dialect's clients can carry it: bytes in base64, in either alphabet."""
+    """A signature as this dialect's clients can carry it: one of another provider as bytes in base64.
+
+    Those clients hold bytes: they decode and encode again, in either alphabet.
+    """
+    made_here = own_signature(signature) if prefix == SIGNED else None
+    if made_here is not None:
+        return made_here
     return prefix + base64.b64encode(signature.encode()).decode()
 
 
 def unwrap_signature(value: str) -> tuple[str | None, str | None]:
-    """Signature and redacted block that *value* stands for: one of them; a provider's own signature is itself."""
+    """Signature and redacted block that *value* stands for: one of them; a Gemini provider's own is marked so."""
     if not value.startswith((SIGNED, REDACTED)):
-        return value, None
+        return MARK + value, None
     try:
         text = base64.urlsafe_b64decode(value[len(SIGNED) :].replace("+", "-").replace("/", "_")).decode()
     except ValueError:
-        return value, None
+        return MARK + value, None
     return (text, None) if value.startswith(SIGNED) else (None, text)

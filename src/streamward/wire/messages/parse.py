@@ -296,9 +296,9 @@ def parse_thinking(thinking: Fields | None, effort: Any) -> tuple[Thinking | Non
         if budget is None:
             raise thinking.missing("budget_tokens")
         parsed = Thinking(effort, budget, enabled=True)
-    elif kind in ("adaptive", "disabled"):
-        parsed = Thinking(effort, enabled=kind == "adaptive")
-    else:  # newer kinds: on, in a manner only this dialect knows
+    elif kind == "disabled":
+        parsed = Thinking(effort, enabled=False)
+    else:  # adaptive and newer kinds: on, in a manner only this dialect knows
         return Thinking(effort, enabled=True), {"thinking": thinking.value}
     rest = thinking.rest()
     return parsed, {"thinking": rest} if rest else {}

@@ -1,9 +1,9 @@
 """Canonical calls to Messages requests.
 
 Follows "Create a message". System and developer messages become the top-level ``system``, wherever they stood; turns
-of one role in a row are merged, and results of several calls end up in one user turn. Earlier reasoning without a
-signature is left out: the provider accepts only its own. ``metadata`` labels and names of speakers have no place here
-and change no answer; they are left out as well.
+of one role in a row are merged, and results of several calls end up in one user turn. Earlier reasoning that another
+provider signed, or none, is left out: the provider accepts only its own. ``metadata`` labels and names of speakers
+have no place here and change no answer; they are left out as well.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from streamward.call import (
 from streamward.errors import InvalidRequest, Unsupported
 from streamward.wire import json_text
 from streamward.wire.dialect import Profile
-from streamward.wire.foreign import refuse_foreign
+from streamward.wire.foreign import SIGNATURE_MARK, refuse_foreign
 from streamward.wire.messages.shapes import NAME, extra_of
 
 DEFAULT_MAX_TOKENS = 32_000
@@ -156,11 +156,12 @@ def render_thinking(call: Call, max_tokens: int, profile: Profile, *, body: dict
             pass  # a kind of thinking only this dialect knows: it goes back as it came
         elif thinking.max_tokens is not None:
             wire = {"type": "enabled", "budget_tokens": thinking.max_tokens}
-        elif thinking.enabled is not None and ("effort" in config or thinking.effort is None):
-            wire = {"type": "adaptive" if thinking.enabled else "disabled"}
-        elif thinking.effort is not None and "effort" not in config:
-            wire = thinking_of_effort(thinking.effort, max_tokens, profile)
+        elif thinking.enabled is False:
+            wire = {"type": "disabled"}
+        elif "effort" not in config and (thinking.effort or thinking.enabled):
+            wire = thinking_of_effort(thinking.effort or "medium", max_tokens, profile)
             config |= wire.pop("output_config", {})
+            refuse_beside_thinking(call, wire)
         if wire or kept:
             body["thinking"] = wire | kept
     if config:
@@ -181,6 +182,18 @@ def thinking_of_effort(effort: str, max_tokens: int, profile: Profile) -> dict[s
             param="max_output_tokens",
         )
     return {"type": "enabled", "budget_tokens": budget}
+
+
+def refuse_beside_thinking(call: Call, wire: dict[str, Any]) -> None:
+    """What the provider rejects together with thinking; its own error would not name the field of the caller's dialect."""
+    forced = call.tool_choice is not None and call.tool_choice.mode in ("required", "tool")
+    asked = {"temperature": call.temperature not in (None, 1), "top_k": call.top_k is not None, "tool_choice": forced}
+    for field, needed in asked.items():
+        if needed and wire["type"] != "disabled":
+            raise Unsupported(
+                f"{field} together with reasoning is not available from Messages targets; leave one of them out",
+                param=field,
+            )
 
 
 # -- messages
@@ -230,7 +243,7 @@ def render_part(part: Part, path: str) -> list[dict[str, Any]]:
     if isinstance(part, Reasoning):
         if part.redacted is not None:
             return [{"type": "redacted_thinking", "data": part.redacted}]
-        if part.signature is None:
+        if part.signature is None or part.signature.startswith(SIGNATURE_MARK):
             return []
         return [{"type": "thinking", "thinking": part.text, "signature": part.signature}]
     if isinstance(part, ToolUse):
