@@ -226,6 +226,20 @@ def test_whole_calls_files_and_reasons():
     assert (reply.tool_calls[0].id, reply.tool_calls[0].input, reply.finish_reason) == ("t", '{"a":1}', "content-filter")
 
 
+def test_calls_the_provider_runs_are_not_shown():
+    """A client would take them for its own to answer."""
+    events = [
+        Start(), ToolInputStart("s", "web_search", provider_executed=True), ToolInputDelta("s", "{}"), ToolInputEnd("s"),
+        ToolCall("s2", "code", {}, provider_executed=True), Finish("stop"),
+    ]  # fmt: skip
+
+    for reply in (
+        collect(decode(ollama, encode(ollama, events))),
+        ollama.parse_reply(ollama.render_reply(collect(events), CONTEXT), REFERENCE),
+    ):
+        assert (reply.tool_calls, reply.finish_reason) == ((), "stop")
+
+
 USAGES = st.builds(lambda given, written: Usage(input_tokens=given, output_tokens=written), TOKENS, TOKENS)
 FINISHES = st.sampled_from([
     Finish("stop"), Finish("length"), Finish("content-filter"), Finish("other", raw_reason="load"), Finish("other"),

@@ -128,6 +128,20 @@ def test_failures_are_an_error_frame():
         assert isinstance(decode(generate_content, encode(generate_content, [Start(), terminal]))[-1], Error)
 
 
+def test_calls_the_provider_runs_are_not_shown():
+    """A client would take them for its own to answer."""
+    events = [
+        Start(), ToolInputStart("s", "web_search", provider_executed=True), ToolInputDelta("s", "{}"), ToolInputEnd("s"),
+        ToolCall("s2", "code", {}, provider_executed=True), Finish("stop"),
+    ]  # fmt: skip
+
+    for reply in (
+        collect(decode(generate_content, encode(generate_content, events))),
+        generate_content.parse_reply(generate_content.render_reply(collect(events), CONTEXT), REFERENCE),
+    ):
+        assert (reply.tool_calls, reply.finish_reason) == ((), "stop")
+
+
 USAGES = st.builds(
     lambda given, answer, thoughts, cached: Usage(
         input_tokens=given, output_tokens=answer + (thoughts or 0), reasoning_tokens=thoughts,

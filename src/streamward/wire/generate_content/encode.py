@@ -91,6 +91,9 @@ class Encoder:
         return [frame for part in reasoning_parts("", event.signature, event.redacted) for frame in self.send(part)]
 
     def on_tool_start(self, event: ToolInputStart) -> list[bytes]:
+        """Calls that the provider runs itself are not shown: a client would take them for its own to answer."""
+        if event.provider_executed:
+            return []
         self.calls[event.id] = event, []
         self.called.add(event.id)
         return []
@@ -110,7 +113,7 @@ class Encoder:
 
     def on_tool_call(self, event: ToolCall) -> list[bytes]:
         """A call that came whole; one whose input was streamed is out already."""
-        if event.id in self.called:
+        if event.id in self.called or event.provider_executed:
             return []
         args = event.input if type(event.input) is dict else {}
         return self.send(call_part(event.id, event.name, args, None))

@@ -61,7 +61,7 @@ def render_reply(reply: Reply, context: Context) -> dict[str, Any]:
             parts.append({"text": block.text})
         elif isinstance(block, ReasoningBlock):
             parts.extend(reasoning_parts(block.text, block.signature, block.redacted))
-        elif isinstance(block, ToolBlock):
+        elif isinstance(block, ToolBlock) and not block.provider_executed:
             parts.append(call_part(block.id, block.name, args_object(block.input), block.signature))
         elif isinstance(block, File):
             parts.append(file_part(block))

@@ -74,6 +74,9 @@ class Encoder:
         return [self.before_thinking + json_text.encode(event.delta) + self.after_text]
 
     def on_tool_start(self, event: ToolInputStart) -> list[bytes]:
+        """Calls that the provider runs itself are not shown: a client would take them for its own to answer."""
+        if event.provider_executed:
+            return []
         self.calls[event.id] = event, []
         self.called.add(event.id)
         return []
@@ -93,7 +96,7 @@ class Encoder:
 
     def on_tool_call(self, event: ToolCall) -> list[bytes]:
         """A call that came whole; one whose input was streamed is out already."""
-        if event.id in self.called:
+        if event.id in self.called or event.provider_executed:
             return []
         text = json_text.encode_compact(event.input or {}).decode()
         return self.send({"tool_calls": [render_call(event.id, event.name, text)]})
@@ -150,7 +153,8 @@ def render_reply(reply: Reply, context: Context) -> dict[str, Any]:
     text = "".join(block.text for block in reply.blocks if isinstance(block, (TextBlock, RefusalBlock)))
     message: dict[str, Any] = {"role": "assistant", "content": text}
     thinking = "".join(block.text for block in reply.blocks if isinstance(block, ReasoningBlock))
-    calls = [render_call(block.id, block.name, block.input) for block in reply.blocks if isinstance(block, ToolBlock)]
+    tools = [block for block in reply.blocks if isinstance(block, ToolBlock) and not block.provider_executed]
+    calls = [render_call(block.id, block.name, block.input) for block in tools]
     images = [block.data for block in reply.blocks if isinstance(block, File) and block.data is not None]
     kept = {"thinking": thinking, "tool_calls": calls, "images": images}
     message |= {name: value for name, value in kept.items() if value}
