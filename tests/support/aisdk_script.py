@@ -87,14 +87,14 @@ class Run:
         for position, part in enumerate(call):
             kind = part["t"]
             if kind == "error":
-                usage = next((usage_of(p) for p in call if p["t"] == "finish"), None)
-                yield Error(ErrorInfo("upstream_error", part["m"]), usage)
+                usages = [*self.usages, *(usage_of(p) for p in call if p["t"] == "finish")]
+                yield Error(ErrorInfo("upstream_error", part["m"]), total(usages))
                 self.over = True
                 return
             if kind == "finish":
                 break
             for event in self.part(part, f"{number}-{position}", call[position + 1 : position + 2]):
-                if isinstance(event, ToolCall):
+                if isinstance(event, ToolCall) and not event.provider_executed:
                     calls.append(event)
                 yield event
             if self.over:
@@ -131,8 +131,23 @@ class Run:
                 yield ReasoningDelta(part_id, delta)
             signature = following[0]["s"] if following and following[0]["t"] == "rsig" else None
             yield ReasoningEnd(part_id, signature)
+        elif kind == "redacted":
+            yield ReasoningStart(part_id)
+            yield ReasoningEnd(part_id, redacted=part["data"])
         elif kind == "tool":
             yield from self.tool(part)
+        elif kind == "tool-cut":
+            yield ToolInputStart(part["id"], part["name"])
+            for fragment in part["frags"]:
+                yield ToolInputDelta(part["id"], fragment)
+            yield ToolInputEnd(part["id"])
+        elif kind == "ptool":
+            call = (part["id"], part["name"])
+            yield ToolInputStart(*call, provider_executed=True)
+            yield ToolInputDelta(call[0], part["input"])
+            yield ToolInputEnd(call[0])
+            yield ToolCall(*call, json.loads(part["input"]), provider_executed=True)
+            yield ToolResult(*call, part["result"], provider_executed=True)
         elif kind == "source":
             yield Source(part["id"], "url", part["url"], part.get("title"), extra=SOURCE_EXTRA)
         elif kind == "doc":
@@ -149,7 +164,7 @@ class Run:
         yield ToolInputEnd(call_id)
         value = json.loads("".join(part["frags"]))
         error = None
-        if name == "weather" and "city" not in value:
+        if (name == "weather" and "city" not in value) or name not in self.options.get("tools", ()):
             error = next(self.input_errors, "invalid input")
         yield ToolCall(call_id, name, value, error, dynamic=dynamic)
 
@@ -209,6 +224,7 @@ def ui_options(options: dict[str, Any], version: int) -> ui_message.Options:
         send_finish=options.get("sendFinish", True),
         message_id=message_id,
         metadata=message_metadata if options.get("metadata") else None,
+        tools=frozenset(options.get("tools", ())),
         error_text=named_error if options.get("onError") else None,
         provider="mock",
     )

@@ -10,10 +10,11 @@ function partsV1(call) {
     if (p.t === 'text') out.push(...p.d.map(textDelta => ({ type: 'text-delta', textDelta })));
     else if (p.t === 'reasoning') out.push(...p.d.map(textDelta => ({ type: 'reasoning', textDelta })));
     else if (p.t === 'rsig') out.push({ type: 'reasoning-signature', signature: p.s });
-    else if (p.t === 'tool') {
+    else if (p.t === 'redacted') out.push({ type: 'redacted-reasoning', data: p.data });
+    else if (p.t === 'tool' || p.t === 'tool-cut') {
       const head = { toolCallType: 'function', toolCallId: p.id, toolName: p.name };
       out.push(...p.frags.map(argsTextDelta => ({ type: 'tool-call-delta', ...head, argsTextDelta })));
-      out.push({ type: 'tool-call', ...head, args: p.frags.join('') });
+      if (p.t === 'tool') out.push({ type: 'tool-call', ...head, args: p.frags.join('') });
     } else if (p.t === 'source') {
       const title = p.title === undefined ? {} : { title: p.title };
       out.push({ type: 'source', source: { sourceType: 'url', id: p.id, url: p.url, ...title, providerMetadata: PROVIDER } });
@@ -39,6 +40,15 @@ function partsV2(call, version) {
       const signature = call[at + 1]?.t === 'rsig' ? { providerMetadata: { mock: { signature: call[at + 1].s } } } : {};
       if (!cut) out.push({ type: `${p.t}-end`, id, ...signature });
       else call[at + 1].close = { type: `${p.t}-end`, id };
+    } else if (p.t === 'ptool') {
+      const call = { toolCallId: p.id, toolName: p.name, providerExecuted: true };
+      out.push({ type: 'tool-input-start', id: p.id, toolName: p.name, providerExecuted: true });
+      out.push({ type: 'tool-input-delta', id: p.id, delta: p.input }, { type: 'tool-input-end', id: p.id });
+      out.push({ type: 'tool-call', ...call, input: p.input }, { type: 'tool-result', ...call, result: p.result });
+    } else if (p.t === 'tool-cut') {
+      out.push({ type: 'tool-input-start', id: p.id, toolName: p.name });
+      out.push(...p.frags.map(delta => ({ type: 'tool-input-delta', id: p.id, delta })));
+      call[at + 1].close = { type: 'tool-input-end', id: p.id };
     } else if (p.t === 'tool') {
       out.push({ type: 'tool-input-start', id: p.id, toolName: p.name });
       out.push(...p.frags.map(delta => ({ type: 'tool-input-delta', id: p.id, delta })));

@@ -2,6 +2,7 @@
 // model stream parts. A script is a list of model calls, each a list of parts:
 //   {t:'text'|'reasoning', d:[deltas]}  {t:'rsig', s}  {t:'tool', id, name, frags:[json fragments]}
 //   {t:'source', id, url, title?}  {t:'doc', id, title, mediaType, filename}  {t:'file', mime, data}
+//   {t:'ptool', id, name, input, result} (run by the provider)  {t:'redacted', data}  {t:'tool-cut', id, name, frags}
 //   {t:'error', m}  {t:'finish', r, u:{in, out}|null}
 // `versions` limits a scenario; `text: true` captures the text stream response too.
 
@@ -49,6 +50,10 @@ export const SCENARIOS = [
     script: [[{ t: 'tool', id: 'f1', name: 'failing', frags: ['{}'] }, finish('tool-calls')], [text('It failed.'), finish()]] },
   { name: 'tool-invalid-args', options: { maxSteps: 2, tools: ['weather'] },
     script: [[{ t: 'tool', id: 'w1', name: 'weather', frags: ['{"town":', '5}'] }, finish('tool-calls')], [text('Sorry.'), finish()]] },
+  { name: 'tool-unknown', options: { maxSteps: 2, tools: ['weather'] },
+    script: [[{ t: 'tool', id: 'n1', name: 'nosuch', frags: ['{"a":1}'] }, finish('tool-calls')], [text('Sorry.'), finish()]] },
+  { name: 'tool-by-provider', versions: [5, 6, 7], options: { maxSteps: 2, tools: ['search'] },
+    script: [[{ t: 'ptool', id: 's1', name: 'search', input: '{"q":"x"}', result: { hits: 1 } }, text('Found.'), finish()]] },
   { name: 'tool-preliminary', versions: [5, 6, 7], options: { maxSteps: 2, tools: ['progress'] },
     script: [[{ t: 'tool', id: 'p1', name: 'progress', frags: ['{}'] }, finish('tool-calls')], [text('100.'), finish()]] },
   { name: 'tool-dynamic', versions: [5, 6, 7], options: { maxSteps: 2, tools: ['dyn'] },
@@ -64,6 +69,16 @@ export const SCENARIOS = [
   { name: 'error-shown', options: { onError: true },
     script: [[text('Half '), { t: 'error', m: 'the real reason' }, { t: 'finish', r: 'error', u: { in: 5, out: 1 } }]] },
   { name: 'error-before-stream', options: { doStreamThrows: 'connection refused' }, script: [[]] },
+  { name: 'error-in-tool-input', options: { tools: ['weather'] },
+    script: [[{ t: 'tool-cut', id: 'w1', name: 'weather', frags: ['{"ci'] }, { t: 'error', m: 'secret' }, { t: 'finish', r: 'error', u: { in: 5, out: 1 } }]] },
+  { name: 'error-after-reasoning', options: { sendReasoning: true },
+    script: [[{ t: 'reasoning', d: ['hm'] }, { t: 'error', m: 'secret' }, { t: 'finish', r: 'error', u: { in: 5, out: 1 } }]] },
+  { name: 'error-in-second-step', options: { maxSteps: 3, tools: ['weather'] },
+    script: [[lookUp('Oslo'), finish('tool-calls', 20, 9)], [text('It'), { t: 'error', m: 'secret' }, { t: 'finish', r: 'error', u: { in: 30, out: 1 } }]] },
+  { name: 'redacted-reasoning', versions: [4], options: { sendReasoning: true },
+    script: [[{ t: 'reasoning', d: ['a'] }, { t: 'rsig', s: 's' }, { t: 'redacted', data: 'blob' }, text('So.'), finish()]] },
+  { name: 'abort-in-second-step', options: { maxSteps: 3, tools: ['weather'], abortAfter: 1 },
+    script: [[lookUp('Oslo'), finish('tool-calls', 20, 9)], [text('one ', 'two '), finish()]] },
   { name: 'abort', options: { abortAfter: 2 }, script: [[text('one ', 'two ', 'three ', 'four'), finish()]] },
   { name: 'send-finish-false', options: { sendFinish: false }, script: [[text('part of a whole'), finish()]] },
   { name: 'send-start-false', versions: [5, 6, 7], options: { sendStart: false }, script: [[text('part of a whole'), finish()]] },

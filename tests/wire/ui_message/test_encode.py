@@ -340,3 +340,11 @@ def test_an_output_nested_without_end_does_not_break_the_stream() -> None:
     nested.append(nested)
 
     assert chunks(ToolResult("c", "f", nested), ToolInputDelta("c", "x"), Finish("stop"))[0]["type"].startswith("tool-")
+
+
+@pytest.mark.parametrize(("version", "start", "error"), [(5, None, None), (6, False, True), (7, False, True)])
+def test_calls_of_unknown_tools_are_marked_as_the_version_does(version: Any, start: Any, error: Any) -> None:
+    options = Options(version=version, tools=frozenset(("known",)))
+    made = chunks(ToolInputStart("c", "new"), ToolCall("c", "new", {}, "no such tool"), Finish("stop"), options=options)
+
+    assert (made[1].get("dynamic"), made[2].get("dynamic")) == (start, error)

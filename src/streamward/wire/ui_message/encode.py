@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from streamward.events import (
@@ -80,6 +81,8 @@ class Options(Struct, frozen=True, kw_only=True):
     metadata: Callable[[Event], Any] | None = None
     """Asked for every event; what it returns, unless ``None``, is merged into the message's metadata."""
     error_text: masking.ErrorText | None = None
+    tools: frozenset[str] | None = None
+    """Names of all tools there are, if known: from version 6 on, calls of other names are marked as dynamic."""
     provider: str = "streamward"
     """Key under which signatures travel in ``providerMetadata``."""
     done: bool = True
@@ -199,7 +202,10 @@ class Encoder:
     # -- tools
 
     def tool_input_start(self, event: ToolInputStart) -> list[bytes]:
-        return [*self.step_open(), frame(frames.tool_input_start(event, self.version))]
+        return [*self.step_open(), frame(frames.tool_input_start(event, self.version, known=self.knows(event.name)))]
+
+    def knows(self, name: str) -> bool:
+        return self.options.tools is None or name in self.options.tools
 
     def tool_input_end(self, event: ToolInputEnd) -> list[bytes]:
         self.prefixes.pop((ToolInputDelta, event.id), None)
@@ -214,6 +220,8 @@ class Encoder:
             return [frame(frames.tool_input_available(event, self.version, metadata, None))]
         self.invalid.add(event.id)
         text = masking.call(self.error_text, "tool-input-error", event.error)
+        if not self.knows(event.name):
+            event = msgspec.structs.replace(event, dynamic=self.version.unknown_tool_dynamic)
         out = [frame(frames.tool_input_available(event, self.version, metadata, text))]
         if self.version.output_error_after_input_error:
             out.append(frame(frames.tool_output_error(event, self.version, text)))

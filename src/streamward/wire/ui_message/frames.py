@@ -47,15 +47,19 @@ def optional(frame: Json, allowed: frozenset[str], fields: Json) -> None:
             frame[name] = value
 
 
-def tool_input_start(event: ToolInputStart, version: Version) -> Json:
+def tool_input_start(event: ToolInputStart, version: Version, *, known: bool) -> Json:
+    """*known*: there is a tool of that name."""
     extra = own(event.extra)
     frame: Json = {"type": "tool-input-start", "toolCallId": event.id, "toolName": event.name}
     allowed = version.tool_optional if version.start_optional is None else version.start_optional
     optional(frame, allowed, {
         "inputEncoding": extra.get("inputEncoding"), "providerExecuted": event.provider_executed,
         "providerMetadata": extra.get("providerMetadata"), "toolMetadata": extra.get("toolMetadata"),
-        "dynamic": event.dynamic, "title": event.title,
+        "dynamic": event.dynamic,
     })  # fmt: skip
+    if not known and version.unknown_tool_dynamic:
+        frame.setdefault("dynamic", False)
+    optional(frame, allowed, {"title": event.title})
     return frame
 
 

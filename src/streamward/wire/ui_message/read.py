@@ -160,7 +160,9 @@ class Assembler:
     def tool_input_error(self, chunk: Json) -> bool:
         value = chunk.get("input", ABSENT)
         fields = {"input": value}
-        if self.version < 7 and chunk.get("dynamic") is not True:
+        part = self.find_tool(chunk["toolCallId"], current_step=True)
+        dynamic = chunk.get("dynamic") is True if part is None else part["type"] == "dynamic-tool"
+        if self.version < 7 and not dynamic:
             fields = {"rawInput": value}
         self.tool_part(chunk, "output-error", errorText=chunk["errorText"], **fields)
         return True

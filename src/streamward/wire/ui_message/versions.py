@@ -31,6 +31,8 @@ class Version(Struct, frozen=True, kw_only=True):
     """Metadata of a finished step comes before its ``finish-step``."""
     output_error_after_input_error: bool = True
     """Invalid arguments give a ``tool-output-error`` frame beside the ``tool-input-error``."""
+    unknown_tool_dynamic: bool = True
+    """Calls of tools that do not exist are marked as dynamic: explicitly not at their start, then yes."""
     provider_errors_shown: bool = True
     """Errors of provider-executed tools are not masked."""
     approvals: bool = True
@@ -57,6 +59,7 @@ VERSIONS: dict[int, Version] = {
         unknown_reason="unknown",
         abort_reason=False,
         hidden_reasoning_frames=True,
+        unknown_tool_dynamic=False,
         provider_errors_shown=False,
         approvals=False,
         denials=False,
