@@ -26,6 +26,8 @@ from streamward.wire.sse import DONE, DONE_FRAME, MAX_EVENT_BYTES, Reader
 
 class PassDelta(Struct, frozen=True, gc=False):
     content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
     role: None = None
     tool_calls: None = None
     function_call: None = None
@@ -49,6 +51,10 @@ class PassChunk(Struct, frozen=True, gc=False):
 chunk_decoder = msgspec.json.Decoder(PassChunk)
 decode_one = chunk_decoder.decode
 decode_lines = chunk_decoder.decode_lines
+
+
+TAIL_FRAMES = 3
+"""What usually ends a stream: the finish chunk, the usage chunk, ``[DONE]``."""
 
 
 class ChoiceState:
@@ -86,8 +92,8 @@ class Passthrough:
         self.plain = False  # one choice, under way: a plain text chunk can go out unseen
 
     def feed(self, data: bytes) -> bytes:
-        whole = self.plain and self.between_frames and data.endswith(b"}\n\n") and data.startswith(b"data: {")
-        if whole and b"\r" not in data:
+        seen = self.plain and self.content and self.between_frames
+        if seen and data.endswith(b"}\n\n") and data.startswith(b"data: {") and b"\r" not in data:
             text = data[6:-2]
             try:
                 if b"\n" in text:
@@ -126,9 +132,7 @@ class Passthrough:
         if self.between_frames and data.startswith(b"data: ") and data.endswith(b"\n\n") and b"\r" not in data:
             payloads = data[6:-2].split(b"\n\ndata: ")
             if data.count(b"\n") == 2 * len(payloads):  # one data line each, nothing else
-                out = [self.frame(payload) for payload in payloads]
-                self.settle()
-                return b"".join(out)
+                return self.clean(payloads)
         out = [self.frame(frame.data, frame.event) for frame in reader.feed(data)]
         if reader.error is not None:
             out.append(self.fail(reader.error))
@@ -138,11 +142,32 @@ class Passthrough:
         self.settle()
         return b"".join(out)
 
+    def clean(self, payloads: list[bytes]) -> bytes:
+        """A read of whole frames in the reference's framing; a run of plain chunks in it is checked in one call."""
+        out: list[bytes] = []
+        at, count = 0, len(payloads)
+        run_end = count - TAIL_FRAMES if payloads[-1] == DONE else count
+        while at < count:
+            if self.plain and self.content and run_end - at > 1:
+                run = payloads[at:run_end]
+                try:
+                    decode_lines(b"\n".join(run))
+                except (msgspec.DecodeError, UnicodeDecodeError):
+                    run_end = 0  # something else is among them: one by one
+                else:
+                    out.append(json_text.escape_line_separators(b"data: %b\n\n" % b"\n\ndata: ".join(run)))
+                    self.events += len(run)
+                    at = run_end
+                    continue
+            out.append(self.frame(payloads[at]))
+            at += 1
+        return b"".join(out)
+
     def settle(self) -> None:
         """May the next read, or the next frame, be passed after one look?"""
         state = self.choices.get(0)
         self.plain = (
-            state is not None and not state.finished and len(self.choices) == 1 and self.content and not self.ended
+            state is not None and state.role_sent and not state.finished and len(self.choices) == 1 and not self.ended
         )
 
     def frame(self, data: bytes, event: str = "") -> bytes:
@@ -151,11 +176,13 @@ class Passthrough:
             return b""
         if self.plain and b"\n" not in data:
             try:
-                decode_one(data)
+                delta = decode_one(data).choices[0].delta
             except (msgspec.DecodeError, UnicodeDecodeError):
                 pass
             else:
                 self.events += 1
+                if delta.content or delta.reasoning_content or delta.reasoning:
+                    self.content = True
                 return b"data: %b\n\n" % json_text.escape_line_separators(data)
         if data == DONE:
             return self.finish() if self.all_finished() else self.fail(TRUNCATED)
