@@ -320,7 +320,8 @@ def test_errors(ending: dict[str, Any], code: str, status: int):
     assert reply.text == "x"
 
 
-@pytest.mark.parametrize("data", [b"{", b"[1]", b'"text"', b"null", b"{}{}", b'{"type":"response.output_text.delta"'])
+@pytest.mark.parametrize("data", [b"{", b"[1]", b'"text"', b"null", b"{}{}", b'{"type":"response.output_text.delta"',
+                                  b'{"type":"x","y":NaN}', b'{"type":"x","y":"\xff"}'])  # fmt: skip
 def test_what_is_not_json_ends_the_stream_and_keeps_what_came(data: bytes):
     reply = collect(decode(responses, wire(CREATED, delta("x")) + b"data: " + data + b"\n\n" + wire(completed())))
 
@@ -400,6 +401,22 @@ def test_usage_of_profiles():
     assert reply.usage == Usage(1, 8, reasoning_tokens=3)
 
 
+def test_numbers_nobody_can_hold():
+    """Infinite, negative and false numbers are unknown, not an exception."""
+    raw = wire(CREATED, delta("x")) + b'data: {"type":"response.completed","response":{"completed_at":1e999}}\n\n'
+    odd = {"input_tokens": -1, "output_tokens": True, "total_tokens": 1 << 70}
+
+    assert collect(decode(responses, raw)).text == "x"
+    assert read(CREATED, completed(usage=odd, completed_at=1 << 70)).usage == Usage()
+
+
+def test_items_without_ids_get_ours():
+    """An id made up while reading never reaches a client: it would be the same in every response."""
+    events = decode(responses, wire(CREATED, delta("x"), completed()))
+
+    assert frames(encode(responses, events, context()))[-1]["response"]["output"][0]["id"] == "msg_abc_0"
+
+
 def test_start():
     assert decode(responses, wire(CREATED, completed()))[0] == Start("resp_1", "m-1", 5)
 
@@ -413,6 +430,13 @@ def test_too_many_parts():
     assert reply.error is not None
     assert reply.error.code == "content_too_large"
     assert len(reply.blocks) <= MAX_PARTS + 1
+
+
+def test_too_many_empty_items():
+    reply = read(CREATED, *(added(MESSAGE, n) for n in range(MAX_PARTS + 2)), completed())
+
+    assert reply.error is not None
+    assert reply.error.code == "content_too_large"
 
 
 def test_too_long_arguments():

@@ -46,7 +46,8 @@ class Part:
 class ItemState:
     """One output item being read. ``kind`` is its type; parts are keyed by content index (reasoning has one)."""
 
-    __slots__ = ("annotations", "breaks", "call_id", "done", "extra", "id", "kind", "parts", "place", "places", "waiting")
+    __slots__ = ("annotations", "breaks", "call_id", "done", "extra", "id", "kind", "parts", "place", "places", "size",
+                 "waiting")  # fmt: skip
 
     def __init__(self, kind: str, id: str) -> None:  # noqa: A002
         self.kind = kind
@@ -59,6 +60,7 @@ class ItemState:
         self.breaks: list[int] = []
         self.annotations = 0
         self.waiting: list[str] = []  # arguments that came before the call's name
+        self.size = 0  # of a call's arguments
         self.done = False
 
 

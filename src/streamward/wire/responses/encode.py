@@ -66,6 +66,7 @@ from streamward.wire.responses.items import (
     own,
     reasoning,
     seal_call,
+    whole,
 )  # fmt: skip
 from streamward.wire.responses.open_items import CallItem, MessageItem, OpenItem, ThoughtItem
 from streamward.wire.responses.usage import usage_fields
@@ -440,7 +441,7 @@ class Encoder:
         if callable(now):
             return int(now())
         stated = own(event.extra).get("response", {}).get("completed_at")
-        return max(int(stated), self.context.created) if isinstance(stated, (int, float)) else self.context.created
+        return max(whole(stated) or 0, self.context.created)
 
 
 def payload_of(frame: bytes) -> bytes | None:

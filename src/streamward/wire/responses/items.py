@@ -45,6 +45,16 @@ def own(extra: Mapping[str, Mapping[str, Any]] | None) -> Mapping[str, Any]:
 EMPTY: Mapping[str, Any] = {}
 
 
+def whole(value: Any) -> int | None:
+    """A JSON number that is not negative as an integer; ``None`` for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < MAX_NUMBER:
+        return None
+    return int(value)
+
+
+MAX_NUMBER = 1 << 63  # what 64-bit readers of our output can hold
+
+
 def string(value: Any) -> str:
     return value if isinstance(value, str) else ""
 

@@ -13,7 +13,7 @@ from streamward.wire.dialect import Context, Profile
 from streamward.wire.json_text import encode_compact
 from streamward.wire.responses import errors, snapshot
 from streamward.wire.responses.decode import Decoder
-from streamward.wire.responses.items import items_of, own
+from streamward.wire.responses.items import items_of, own, whole
 from streamward.wire.responses.usage import usage_fields
 from streamward.wire.sse import Frame
 
@@ -51,4 +51,4 @@ def completed_at(reply: Reply, context: Context) -> int:
     if callable(now):
         return int(now())
     stated = own(reply.finish_extra).get("response", {}).get("completed_at")
-    return max(int(stated), context.created) if isinstance(stated, (int, float)) else context.created
+    return max(whole(stated) or 0, context.created)

@@ -6,7 +6,7 @@ from typing import Any
 
 from streamward.events import Usage
 from streamward.wire.dialect import Profile
-from streamward.wire.responses.items import NAME, Item, own
+from streamward.wire.responses.items import NAME, Item, own, whole
 
 
 def usage_fields(usage: Usage | None) -> Item | None:
@@ -49,10 +49,7 @@ def usage_of(value: dict[str, Any], response: dict[str, Any], profile: Profile) 
 
 
 def count(value: Any, name: str) -> int | None:
-    found = value.get(name) if isinstance(value, dict) else None
-    if isinstance(found, bool) or not isinstance(found, (int, float)) or found < 0:
-        return None
-    return int(found)
+    return whole(value.get(name)) if isinstance(value, dict) else None
 
 
 USAGE_FIELDS = frozenset({
