@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 CALL_ROUTES: dict[str, str] = {
     "/v1/chat/completions": "chat_completions",
     "/chat/completions": "chat_completions",
+    "/v1/responses": "responses",
+    "/v1/messages": "messages",
 }
 """Paths that stream, and the dialect spoken there."""
 
@@ -111,9 +113,9 @@ class Gateway:
         self.metrics.gauge("streamward_upstream_connections_opened", "Made since start.", lambda: self.pool.opened)
         self.metrics.gauge("streamward_upstream_calls", "Sent since start.", lambda: self.pool.calls)
         self.metrics.gauge("streamward_event_loop_lag_seconds", "Latest lag of the event loop.", lambda: self.lag_s)
-        self.measure_lag(self.loop.time())
         if self.config_path is not None:
             self.config_stamp = stamp(self.config_path)
+        self.measure_lag(self.loop.time())
         if self.owns_process:
             self.own_process()
         self.ready = True
