@@ -150,6 +150,21 @@ def test_an_open_call_can_be_dropped() -> None:
     assert convert_messages([assistant(tool_part("input-available"))], open_calls="drop").messages == ()
 
 
+@pytest.mark.parametrize(
+    ("version", "state", "kept"),
+    [(7, "approval-requested", True), (None, "approval-requested", True), (None, "input-available", True),
+     (6, "approval-requested", False), (7, "input-available", False)],
+)  # fmt: skip
+def test_an_open_call_that_the_user_left_behind_is_dropped(version: Any, state: str, kept: bool) -> None:
+    messages = [HI_V5, assistant({"type": "text", "text": "a"}, tool_part(state, approval={"id": "ap"})), HI_V5]
+
+    if kept:
+        assert convert_messages(messages, version=version).messages == (HI, Message("assistant", (Text("a"),)), HI)
+    else:
+        with pytest.raises(InvalidRequest, match="c1"):
+            convert_messages(messages, version=version)
+
+
 def test_an_approved_call_waits_for_its_output() -> None:
     part = tool_part("approval-responded", approval={"id": "ap", "approved": True})
     converted = convert_messages([HI_V5, assistant(part)], version=6)
@@ -236,6 +251,15 @@ def test_data_parts_reach_the_model_through_a_converter() -> None:
     converted = convert_messages([message], convert_data=lambda part: Text(str(part["data"])))
 
     assert converted.messages == (Message("user", (Text("{'x': 1}"),)),)
+
+
+def test_a_steering_message_becomes_a_user_message_where_it_came_in() -> None:
+    steering = {"type": "steering-message", "id": "s", "parts": [{"type": "text", "text": "hi"}]}
+    message = assistant({"type": "text", "text": "a"}, steering, {"type": "text", "text": "b"})
+
+    assert convert_messages([message]).messages == (
+        Message("assistant", (Text("a"),)), HI, Message("assistant", (Text("b"),)),
+    )  # fmt: skip
 
 
 # -- versions 2 to 4

@@ -54,6 +54,17 @@ class Assembler:
         self.settle()
         return copy.deepcopy(self.built)
 
+    def feed_data(self, data: bytes) -> None:
+        """Take the data of one SSE frame; the end marker is nothing."""
+        if self.failure is not None or not data or data == sse.DONE:
+            return
+        try:
+            chunk = decode_json(data)
+        except (msgspec.DecodeError, RecursionError) as exc:
+            self.failure = f"JSON parsing failed: {exc}"
+            return
+        self.feed(chunk)
+
     def feed(self, chunk: Any) -> None:
         """Take one chunk, the JSON object of one frame."""
         if self.failure is not None:
@@ -326,14 +337,7 @@ def read(wire: bytes, message: Json | None = None, *, version: Number = 7) -> As
     reader = sse.Reader(flush_at_end=True)
     assembler = Assembler(message, version=version)
     for frame in [*reader.feed(wire), *reader.close()]:
-        if frame.data == sse.DONE or not frame.data:
-            continue
-        try:
-            chunk = decode_json(frame.data)
-        except (msgspec.DecodeError, RecursionError) as exc:
-            assembler.failure = f"JSON parsing failed: {exc}"
-            break
-        assembler.feed(chunk)
+        assembler.feed_data(frame.data)
     return assembler
 
 

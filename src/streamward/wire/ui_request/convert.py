@@ -40,7 +40,8 @@ def convert_messages(
     """UI messages of any generation as canonical messages.
 
     Without *version* the form decides, message by message. *open_calls* says what becomes of calls without an output:
-    an error (default from version 6 on, and for 2 to 4), kept, or dropped (a user went on after stopping a tool).
+    an error (default from version 6 on, and for 2 to 4), kept, or dropped. Calls that the user left behind by writing
+    another message are dropped: approvals not answered by version 7, any open call when no *version* is given.
 
     Raises:
         InvalidRequest: malformed, or calls without output; ``param`` is the path of the field.
@@ -50,6 +51,8 @@ def convert_messages(
     out: list[Message] = []
     approvals: tuple[Approval, ...] = ()
     unanswered: list[str] = []
+    abandoned: set[str] = set()
+    last_user = max((at for at, message in enumerate(checked) if message.get("role") == "user"), default=0)
     for at, message in enumerate(checked):
         param = f"messages[{at}]"
         if version == 7 and message.get("role") == "system":
@@ -59,15 +62,19 @@ def convert_messages(
             converter.add(message, param)
             out += converter.messages
             approvals = tuple(converter.approvals)
-            unanswered += converter.unanswered
+            if at < last_user and version in (7, None):
+                abandoned.update(converter.undecided if version == 7 else converter.unanswered)
+            unanswered += [call_id for call_id in converter.unanswered if call_id not in abandoned]
         else:
             form = min(version, 4) if version is not None else generation([message])
             out += classic.convert(message, param, last=at == len(checked) - 1, version=form)
             approvals = ()
     if unanswered and policy == "error":
         raise InvalidRequest(missing_results(unanswered), code="missing_tool_result", param="messages")
-    if unanswered and policy == "drop":
-        out = without_calls(out, frozenset(unanswered))
+    if policy == "drop":
+        abandoned.update(unanswered)
+    if abandoned:
+        out = without_calls(out, abandoned)
     return Converted(tuple(out), approvals)
 
 
@@ -77,7 +84,7 @@ def missing_results(call_ids: list[str]) -> str:
     return f"Tool results are missing for tool calls {', '.join(call_ids)}."
 
 
-def without_calls(messages: list[Message], call_ids: frozenset[str]) -> list[Message]:
+def without_calls(messages: list[Message], call_ids: set[str]) -> list[Message]:
     """*messages* without those calls, and without messages that then are empty."""
     out = []
     for message in messages:

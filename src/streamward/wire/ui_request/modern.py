@@ -42,6 +42,8 @@ class Converter:
         self.approvals: list[Approval] = []
         self.unanswered: list[str] = []
         """Ids of calls that have neither an output nor an approval."""
+        self.undecided: list[str] = []
+        """Those of them that wait for an approval."""
 
     def add(self, message: Json, param: str) -> None:
         role = text(message, "role", param)
@@ -50,21 +52,27 @@ class Converter:
             content = "".join(text(part, "text", param) for part in parts if part.get("type") == "text")
             self.messages.append(Message("system", (Text(content),)))
         elif role == "user":
-            converted = [self.user_part(part, f"{param}.parts[{at}]") for at, part in enumerate(parts)]
-            kept = tuple(part for part in converted if part is not None)
-            self.messages.append(Message("user", kept))
+            self.user(message, param)
         elif role == "assistant":
             self.approvals.clear()  # an answer in an earlier turn is history
             block: list[tuple[str, Json]] = []
             for at, part in enumerate(parts):
-                if part.get("type") == "step-start":
+                if part.get("type") in BLOCK_ENDS:
                     self.block(block)
                     block = []
+                    if part["type"] == "steering-message":
+                        self.user(part, f"{param}.parts[{at}]")
                 else:
                     block.append((f"{param}.parts[{at}]", part))
             self.block(block)
         else:
             raise InvalidRequest(f"{param}.role: expected system, user or assistant, got {role!r}", param=f"{param}.role")
+
+    def user(self, owner: Json, param: str) -> None:
+        """A user message, or what the user threw in while the model was working (7, steering)."""
+        parts = [as_object(part, f"{param}.parts") for part in as_list(owner.get("parts"), f"{param}.parts")]
+        converted = [self.user_part(part, f"{param}.parts[{at}]") for at, part in enumerate(parts)]
+        self.messages.append(Message("user", tuple(part for part in converted if part is not None)))
 
     def user_part(self, part: Json, param: str) -> Part | None:
         kind = text(part, "type", param)
@@ -119,6 +127,8 @@ class Converter:
                 outputs.append(ToolOutput(call_id, answer.reason or DENIED, name, is_error=True))
         elif output is None:
             self.unanswered.append(call_id)
+            if state == "approval-requested":
+                self.undecided.append(call_id)
 
 
 def tool_output(part: Json, state: str, call_id: str, name: str, param: str) -> ToolOutput | None:
@@ -174,4 +184,5 @@ def proof(metadata: Any, names: tuple[str, ...]) -> str | None:
 
 
 SIGNATURES = ("signature", "thoughtSignature", "reasoningEncryptedContent")
+BLOCK_ENDS = frozenset(("step-start", "steering-message"))
 OPEN_STATES = frozenset(("input-available", "approval-requested", "approval-responded"))
