@@ -108,10 +108,13 @@ class Server:
         self.folder = folder
         self.process = process
         self.port = port
+        self.opened: list[Connection] = []
         self.url = f"http://127.0.0.1:{port}"
 
     def open(self, method: str, path: str, headers=None, body: bytes | None = None, timeout: float = TIMEOUT_S) -> Connection:
-        return Connection(self.port, timeout).send(method, path, headers, body)
+        connection = Connection(self.port, timeout)
+        self.opened.append(connection)
+        return connection.send(method, path, headers, body)
 
     def ask(self, method: str, path: str, headers=None, body: bytes | None = None) -> Answer:
         connection = self.open(method, path, headers, body)
@@ -160,6 +163,8 @@ class Server:
         path.write_text(text)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
+        for connection in self.opened:
+            connection.close()
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(TIMEOUT_S)
@@ -172,11 +177,16 @@ def children(pid: int) -> list[int]:
         return []
 
 
-def alive(pid: int) -> bool:
+def state(pid: int) -> str:
+    """The state letter of a process, "" when there is none."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return ""
+
+
+def alive(pid: int) -> bool:
+    return state(pid) not in ("", "Z")
 
 
 @contextmanager

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from streamward.functions.host import FunctionsHost
 
 TOLD_S = 0.5  # how long code may go on after its time is up
+ANSWER_S = 0.1  # how long a live event loop may take to answer a ping
 CLEANUP_S = 5.0  # clean-up after the client has left
 BODY_AHEAD = 256 << 10  # request body bytes held while the worker does not take them
 HEARTBEAT = b": keep-alive\n\n"
@@ -106,8 +107,7 @@ class Invocation:
         self.served_by = worker.instance
         self.attempts += 1
         self.dispatched_at = now = self.loop.time()
-        self.deadline = now + self.config.max_duration
-        self.set_timer(self.deadline)
+        self.set_timer(now + max(self.config.max_duration, self.host.config.init_timeout))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         ours.setblocking(False)
         self.sock = ours
@@ -122,7 +122,7 @@ class Invocation:
             request_id=self.request_id, file=self.file, method=request.method, call=self.call, path=request.path,
             raw_path=request.raw_path, query=query.encode("latin-1"), headers=self.inbound.fields, params=params,
             client=self.inbound.client, server=(request.server[0], request.server[1] or 0) if request.server else ("", 0),
-            scheme=self.inbound.scheme, deadline=time.time() + self.config.max_duration, has_body=self.has_body,
+            scheme=self.inbound.scheme, limit=self.config.max_duration, has_body=self.has_body,
             http_minor=request.http_minor,
         )  # fmt: skip
         worker.send(message, [theirs.detach()])
@@ -265,6 +265,7 @@ class Invocation:
                 self.end_frame()
             elif kind == link.BEGUN:
                 self.begun, self.begun_at = True, now
+                self.deadline = now + self.config.max_duration
                 self.worker.alive()
                 if self.outgoing:
                     self.flush()
@@ -402,6 +403,7 @@ class Invocation:
         self.close_link()
         if reason != "disconnect":
             worker.ping()
+            self.loop.call_later(ANSWER_S, self.lane.pool.look_for_freeze, worker)
             self.cancel_timer()
             self.loop.call_later(patience_s, self.lane.pool.overdue, worker, self.request_id)
         else:
@@ -497,7 +499,7 @@ class Invocation:
         if self.worker is None:
             self.waited_too_long()
             return
-        if now >= self.deadline:
+        if now >= self.deadline or not self.begun:
             self.time_is_up()
             return
         if self.ended:

@@ -64,12 +64,10 @@ class Invoke(Struct, tag="invoke", omit_defaults=True):
     client: tuple[str, int] | None
     server: tuple[str, int]
     scheme: str
-    deadline: float
-    """Seconds since the epoch."""
+    limit: float
+    """Seconds the whole invocation may take, counted from its start."""
     has_body: bool
     http_minor: int = 1
-    limit: float = 0
-    cancel_on_disconnect: bool = True
 
 
 class Cancel(Struct, tag="cancel"):

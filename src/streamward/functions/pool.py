@@ -224,8 +224,8 @@ class Pool(Owner):
             self.host.metrics.count("streamward_worker_restarts", self.key, "crash")
         if unexpected and not worker.was_ready:
             self.died_at_import(worker, status)
-        elif unexpected and worker.generation == self.serving:
-            self.spawn(self.generation if self.generation == self.serving else self.serving)
+        elif unexpected:
+            self.ensure()
         self.advance()
 
     def died_at_import(self, worker: WorkerProcess, status: int) -> None:
@@ -260,17 +260,36 @@ class Pool(Owner):
         if worker.retired or worker.gone or self.closed:
             return
         self.host.metrics.count("streamward_worker_restarts", self.key, reason)
-        generation = worker.generation
         worker.retire(reason)
-        if generation == self.serving:
-            self.spawn(generation)
+        self.ensure()
 
     def overdue(self, worker: WorkerProcess, request_id: str) -> None:
         """The invocation was told to end and has not: the worker is not to be trusted any more."""
         if request_id in worker.invocations and not worker.gone:
             worker.overdue.add(request_id)
             self.replace(worker, "timeout")
+            self.move_unbegun(worker)
             worker.watch_overdue()
+
+    def look_for_freeze(self, worker: WorkerProcess) -> None:
+        """A moment after a ping: no answer means its event loop is blocked, and nothing more goes there."""
+        if not worker.responsive and not worker.gone:
+            worker.suspect = True
+            self.move_unbegun(worker)
+            self.ensure()
+
+    def move_unbegun(self, worker: WorkerProcess) -> None:
+        for invocation in [i for i in worker.invocations.values() if not i.begun]:
+            worker.forget(invocation)
+            invocation.reassign()
+
+    def ensure(self) -> None:
+        """Start workers until as many as wanted can be counted on."""
+        if self.closed:
+            return
+        good = [w for w in self.workers if w.generation == self.serving and not (w.retired or w.suspect or w.gone)]
+        for _ in range(self.size - len(good)):
+            self.spawn(self.serving)
 
     def reload(self, routes: dict[str, Route]) -> None:
         """Start a new generation; the present one serves until the new one is ready."""
@@ -335,11 +354,7 @@ class Pool(Owner):
         for invocation in stuck:
             worker.forget(invocation)
             invocation.reassign()
-        if not any(self.usable(w) and not w.suspect for w in self.workers) and not self.starting():
-            self.spawn(self.serving)
-
-    def starting(self) -> bool:
-        return any(not w.ready and not w.retired and not w.gone for w in self.workers)
+        self.ensure()
 
     def sample_memory(self) -> None:
         for worker in list(self.workers):

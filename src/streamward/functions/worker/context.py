@@ -10,6 +10,7 @@ import contextvars
 import inspect
 import logging
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +29,7 @@ class Invocation:
     def __init__(self, call: link.Invoke, channel: Channel, loop: asyncio.AbstractEventLoop) -> None:
         self.call = call
         self.request_id = call.request_id
+        self.deadline = time.time() + call.limit
         self.channel = channel
         self.loop = loop
         self.task: asyncio.Task[None] | None = None
@@ -120,4 +122,4 @@ def wait_until(awaitable: Awaitable[Any]) -> None:
 def get_deadline() -> datetime | None:
     """When the current invocation ends at the latest, as an aware UTC datetime; None outside a request."""
     invocation = CURRENT.get()
-    return None if invocation is None else datetime.fromtimestamp(invocation.call.deadline, UTC)
+    return None if invocation is None else datetime.fromtimestamp(invocation.deadline, UTC)
