@@ -175,6 +175,17 @@ def test_an_approved_call_waits_for_its_output() -> None:
     assert answer(converted.messages, {"c1": output})[2] == Message("tool", (output,))
 
 
+def test_an_approval_that_the_user_wrote_past_is_an_open_call() -> None:
+    part = tool_part("approval-responded", approval={"id": "ap", "approved": True})
+
+    converted = convert_messages([HI_V5, assistant({"type": "text", "text": "a"}, part), HI_V5])
+
+    assert converted.approvals == ()
+    assert converted.messages == (HI, Message("assistant", (Text("a"),)), HI)
+    with pytest.raises(InvalidRequest, match="c1"):
+        convert_messages([HI_V5, assistant(part), HI_V5], version=6)
+
+
 def test_a_denied_call_has_its_output_already() -> None:
     part = tool_part("approval-responded", approval={"id": "ap", "approved": False, "reason": "too cold"})
     converted = convert_messages([assistant(part)], version=6)

@@ -61,14 +61,16 @@ def convert_messages(
             converter = Converter(convert_data)
             converter.add(message, param)
             out += converter.messages
-            approvals = tuple(converter.approvals)
+            if at == len(checked) - 1:
+                approvals = tuple(converter.approvals)
+            else:  # the user wrote on before the approved tool ran
+                converter.unanswered += [a.tool_call_id for a in converter.approvals if a.approved]
             if at < last_user and version in (7, None):
                 abandoned.update(converter.undecided if version == 7 else converter.unanswered)
             unanswered += [call_id for call_id in converter.unanswered if call_id not in abandoned]
         else:
             form = min(version, 4) if version is not None else generation([message])
             out += classic.convert(message, param, last=at == len(checked) - 1, version=form)
-            approvals = ()
     if unanswered and policy == "error":
         raise InvalidRequest(missing_results(unanswered), code="missing_tool_result", param="messages")
     if policy == "drop":

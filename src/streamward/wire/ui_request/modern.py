@@ -34,7 +34,7 @@ class Approval(Struct, frozen=True):
 
 
 class Converter:
-    """One conversion; collects the messages and what is still open in them."""
+    """The conversion of one UI message; collects its canonical messages and what is still open in them."""
 
     def __init__(self, convert_data: ConvertData | None = None) -> None:
         self.convert_data = convert_data
@@ -54,7 +54,6 @@ class Converter:
         elif role == "user":
             self.user(message, param)
         elif role == "assistant":
-            self.approvals.clear()  # an answer in an earlier turn is history
             block: list[tuple[str, Json]] = []
             for at, part in enumerate(parts):
                 if part.get("type") in BLOCK_ENDS:
