@@ -410,6 +410,19 @@ def test_numbers_nobody_can_hold():
     assert read(CREATED, completed(usage=odd, completed_at=1 << 70)).usage == Usage()
 
 
+@pytest.mark.parametrize("depth", [100, 700, 850, 950, 990, 5000])
+@pytest.mark.parametrize("leaf", [b"1", b"1e999"])
+def test_nesting_too_deep_to_send_on_is_refused(depth: int, leaf: bytes):
+    """Whatever can be read can be written: what cannot ends as a failure, not as an exception in the encoder."""
+    deep = b"[" * depth + leaf + b"]" * depth
+    raw = wire(CREATED) + b'data: {"type":"response.output_item.done","output_index":0,"item":{"v":%b}}\n\n' % deep
+
+    out = frames(encode(responses, decode(responses, raw + wire(completed())), context()))
+
+    allowed = {"response.completed"} if depth == 100 else {"response.completed", "response.failed"}
+    assert out[-1]["type"] in allowed  # where the limit lies depends on the interpreter
+
+
 def test_items_without_ids_get_ours():
     """An id made up while reading never reaches a client: it would be the same in every response."""
     events = decode(responses, wire(CREATED, delta("x"), completed()))

@@ -32,6 +32,11 @@ from streamward.wire.responses.snapshot import response_extra
 from streamward.wire.responses.usage import usage_of
 from streamward.wire.upstream_status import TRUNCATED
 
+NESTING_MARGIN = 200
+"""What is read must be writable again from deeper in the call stack, inside an item inside a response: an event that
+could be read only just is refused here, not met as a RecursionError by an encoder."""
+NESTED = b"[" * NESTING_MARGIN + b"%b" + b"]" * NESTING_MARGIN
+
 KEEP_ALIVES = frozenset({"keepalive", "ping", "response.keepalive", "heartbeat"})
 
 read_line = msgspec.json.Decoder(Line).decode
@@ -66,15 +71,19 @@ class Decoder(ItemReader):
                 self.delta(target, line)
                 return self.take()
         try:
-            value = decode_any(data)  # reads in full what the line above skipped, so it may fail where that did not
+            # Reads in full what the line above skipped, so it may fail where that did not.
+            value = decode_any(NESTED % data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self.lenient(frame)
+        for _ in range(NESTING_MARGIN):
+            value = value[0]
         return self.other(frame, value)
 
     def lenient(self, frame: sse.Frame) -> list[Event]:
         """JSON that only a lenient reader takes: half a surrogate pair, a huge number. Anything else ends the stream."""
         try:
             value = json.loads(frame.data.decode(), parse_constant=refuse_constant)
+            json.loads(NESTED % frame.data)  # the margin, see there
         except (ValueError, RecursionError):
             return self.fail(errors.invalid("a frame is not valid JSON"))
         return self.other(frame, value)
