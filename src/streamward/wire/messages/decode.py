@@ -38,7 +38,7 @@ from streamward.events import (
 from streamward.wire import json_text
 from streamward.wire.dialect import MAX_PARTS, MAX_TOOL_INPUT_BYTES, Profile
 from streamward.wire.messages.errors import error_of
-from streamward.wire.messages.shapes import NAME, as_dict, as_text, own, parse_stop, parse_usage
+from streamward.wire.messages.shapes import NAME, as_dict, as_list, as_text, own, parse_stop, parse_usage
 from streamward.wire.sse import DONE, Frame
 from streamward.wire.upstream_status import TOO_MANY_PARTS, TOOL_INPUT_TOO_LARGE, TRUNCATED, invalid
 
@@ -222,7 +222,7 @@ class Decoder:
         events: list[Event] = [TextStart(part_id)]
         if as_text(start.get("text")):
             events.append(TextDelta(part_id, start["text"]))
-        for citation in start.get("citations") or ():
+        for citation in as_list(start.get("citations")):
             events.extend(self.cite(block, citation))
         return events
 

@@ -33,6 +33,10 @@ def as_dict(value: Any) -> dict[str, Any]:
     return value if type(value) is dict else {}
 
 
+def as_list(value: Any) -> list[Any]:
+    return value if type(value) is list else []
+
+
 def as_text(value: Any) -> str:
     return value if type(value) is str else ""
 
