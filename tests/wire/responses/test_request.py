@@ -23,8 +23,9 @@ from streamward.call import (
     ToolUse,
 )
 from streamward.errors import InvalidRequest, Unsupported
+from streamward.wire import messages as messages_dialect
 from streamward.wire import responses
-from streamward.wire.dialect import Profile
+from streamward.wire.dialect import Context, Profile
 from streamward.wire.foreign import refuse_foreign
 from streamward.wire.responses.request import parse_request
 
@@ -395,3 +396,20 @@ def test_request_round_trip():
     assert again.messages == call.messages
     names = ("tools", "tool_choice", "temperature", "top_p", "max_output_tokens", "output", "thinking", "metadata", "user")
     assert [getattr(again, name) for name in names] == [getattr(call, name) for name in names]
+
+
+def test_encrypted_reasoning_survives_a_client_of_another_dialect():
+    """Out to a Messages client as a signature, and back to its own provider: content and id as they were."""
+    item = {"type": "reasoning", "id": "rs_9", "summary": [{"type": "summary_text", "text": "Hm"}],
+            "encrypted_content": "gAAA"}  # fmt: skip
+    reply = responses.parse_reply({"id": "r", "status": "completed", "output": [item, ASKED]}, REFERENCE)
+    said = messages_dialect.render_reply(reply, Context(id="abc", model="m", created=5))["content"]
+    turns = [
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": said},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "sunny"}]},
+    ]
+
+    call = messages_dialect.parse_request({"model": "m", "max_tokens": 9, "messages": turns})
+
+    assert render(call)["input"][1] == item
