@@ -11,15 +11,6 @@ CAPTURE = Path(__file__).parent / "capture"
 CAPTURES = Path(__file__).parent / "captures"
 
 
-@pytest.fixture(scope="module")
-def packages() -> Path:
-    """The npm packages of the lock file, installed once."""
-    if not (CAPTURE / "node_modules" / ".package-lock.json").exists():
-        command = ["npm", "ci"]
-        subprocess.run(command, cwd=CAPTURE, check=True, capture_output=True, timeout=100)
-    return CAPTURE / "node_modules"
-
-
 @pytest.mark.node
 def test_a_new_capture_writes_the_same_bytes(packages: Path, tmp_path: Path) -> None:
     """Otherwise a package or a scenario changed: run `npm run capture` there and look at the difference."""
