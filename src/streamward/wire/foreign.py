@@ -61,6 +61,7 @@ HINTS: dict[str, frozenset[str]] = {
     "messages": frozenset({
         "cache_control", "service_tier", "inference_geo", "metadata", "speed", "context_management", "citations",
         "output_config", "thinking", "display", "title", "caller",
+        "eager_input_streaming",
     }),
     "chat_completions": frozenset({
         "store", "service_tier", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "include_obfuscation",
