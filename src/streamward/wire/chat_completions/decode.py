@@ -269,8 +269,10 @@ class Decoder:
     def close_complete_tools(self, events: list[Event]) -> None:
         """A new call begins: those before it whose arguments are whole are over."""
         for slot, pieces in list(self.open_tools.items()):
+            if not pieces:
+                continue  # nothing yet: fragments of several calls may come in turn
             try:
-                json_text.decode_any("".join(pieces) or "{}")
+                json_text.decode_any("".join(pieces))
             except (msgspec.DecodeError, RecursionError):
                 continue
             del self.open_tools[slot]
