@@ -39,14 +39,18 @@ def test_every_cut_gives_the_same_lines() -> None:
     for at in range(len(wire)):
         lines = Lines()
         assert [*lines.feed(wire[:at]), *lines.feed(wire[at:])] == whole
-        assert not lines.truncated
+        assert lines.close() == []
 
 
-def test_half_a_line_is_held_and_reported() -> None:
-    lines = Lines()
+def test_a_last_line_without_its_line_feed_counts_if_it_is_whole() -> None:
+    assert Lines().feed(b'0:"a"\n0:"b') == ['0:"a"']
+    whole, half = read(b'0:"a"\n0:"b"'), read(b'0:"a"\n0:"b')
 
-    assert lines.feed(b'0:"a"\n0:"b') == ['0:"a"']
-    assert lines.truncated
+    assert whole.message is not None
+    assert half.message is not None
+    assert (whole.message["content"], whole.error) == ("ab", None)
+    assert half.message["content"] == "a"
+    assert half.error is not None
 
 
 def test_a_line_past_its_bound_stops_the_reading() -> None:

@@ -1,7 +1,4 @@
-"""The data stream as ``useChat`` of AI SDK 4 shows it: lines to parts to a message.
-
-Reads like that client, with one difference: a last line without its line feed is not parsed half, it is ``truncated``.
-"""
+"""The data stream as ``useChat`` of AI SDK 4 shows it: lines to parts to a message."""
 
 from __future__ import annotations
 
@@ -41,12 +38,8 @@ class Lines:
         return [line.decode("utf-8", "replace") for line in whole if line]
 
     def close(self) -> list[str]:
-        return []
-
-    @property
-    def truncated(self) -> bool:
-        """True when the bytes end in the middle of a line."""
-        return bool(self.tail)
+        """What stands after the last line feed; the client parses it too, and fails if it is half a line."""
+        return [b"".join(self.tail).decode("utf-8", "replace")] if self.tail and not self.too_long else []
 
 
 class Assembler:
@@ -247,7 +240,7 @@ def joined(pieces: list[str]) -> str:
 def read(wire: bytes, message: Json | None = None) -> Assembler:
     """The message that a whole body builds; ``error`` when the client would have failed."""
     lines, assembler = Lines(), Assembler(message)
-    for line in lines.feed(wire):
+    for line in [*lines.feed(wire), *lines.close()]:
         assembler.feed_line(line)
     return assembler
 
