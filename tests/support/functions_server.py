@@ -205,7 +205,10 @@ def serve(folder: Path, files: dict[str, str], command: str = "serve", env: dict
     found = re.search(r"listening on http://127\.0\.0\.1:(\d+)", line)
     if not found:
         process.kill()
-        raise AssertionError(line + process.stderr.read().decode())
+        process.wait()
+        log.close()
+        with process.stderr:
+            raise AssertionError(line + process.stderr.read().decode())
     server = Server(folder, process, int(found[1]))
     try:
         yield server

@@ -33,6 +33,7 @@ from streamward.functions.scan import Scan, scan
 
 TICK_S = 0.1  # freezes, unfinished lines
 MEMORY_TICKS = 10  # memory is sampled every second
+DEV_DRAIN_S, SERVE_DRAIN_S = 1.0, 30.0
 CUT_S = 1.0  # for workers to report the end of streams cut by shutdown
 STOP_S = 6.0  # lifespan shutdown and a little
 RETRY_AFTER_S = 1
@@ -91,6 +92,7 @@ class FunctionsHost:
         self.watcher: Watcher | None = None
         self.ticks = 0
         self.ticker: asyncio.TimerHandle | None = None
+        self.cutter: asyncio.TimerHandle | None = None
         self.loop: asyncio.AbstractEventLoop
         self.zygote: Zygote
 
@@ -142,12 +144,28 @@ class FunctionsHost:
         self.lanes.update(pool.lanes)
         pool.start()
 
+    @property
+    def drain_s(self) -> float:
+        """How long running responses may go on at the end: ``[server] drain_s``, else by command."""
+        stated = self.config.drain_s
+        return stated if stated is not None else DEV_DRAIN_S if self.development else SERVE_DRAIN_S
+
+    def begin_drain(self) -> None:
+        """Refuse new requests; what runs may go on for ``drain_s``, then it is cut. May be called more than once."""
+        self.draining = True
+        if self.cutter is None:
+            self.cutter = self.loop.call_later(self.drain_s, self.cut_all)
+            self.control.close()
+
+    def cut_all(self) -> None:
+        for invocation in list(self.invocations):
+            invocation.drain()
+
     async def drain(self, seconds: float) -> None:
         """Refuse new requests, let running ones go on for *seconds*, then cut them."""
         self.draining = True
         await self.wait_idle(seconds)
-        for invocation in list(self.invocations):
-            invocation.drain()
+        self.cut_all()
         await self.wait_idle(CUT_S)
 
     async def wait_idle(self, seconds: float) -> None:
@@ -161,7 +179,8 @@ class FunctionsHost:
 
     async def stop(self) -> None:
         """End workers (lifespan shutdown included), flush drains, leave no process behind."""
-        self.draining = True
+        self.begin_drain()
+        await self.drain(self.drain_s)  # wait_until work outlives its connection
         if self.watcher is not None:
             await self.watcher.stop()
         for pool in self.pools.values():

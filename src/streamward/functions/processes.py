@@ -21,6 +21,7 @@ STACKS_S = 0.3  # how long a dying worker may take to write its stacks
 PATIENCE_S = 0.5  # between two looks at a worker that holds an overdue invocation
 STOP_S = 5.0  # lifespan shutdown
 LOG_PACKETS_PER_TURN = 8
+LOG_PACKET_BYTES = 1 << 20  # more than any: one line of 256 KiB, or a batch of 64 KiB and one such line
 PIPE_BYTES = 64 << 10
 PARTIAL_S = 1.0
 
@@ -296,7 +297,7 @@ class WorkerProcess:
     def read_logs(self, limit: int = LOG_PACKETS_PER_TURN) -> None:
         for _ in range(limit):
             try:
-                data = self.log_sock.recv(link.READ_SIZE)
+                data = self.log_sock.recv(LOG_PACKET_BYTES)
             except BlockingIOError:
                 return
             except OSError:

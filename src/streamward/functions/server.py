@@ -21,38 +21,70 @@ from streamward.dataplane.downstream import Downstream
 from streamward.dataplane.exchange import Exchange, Request, Sink
 from streamward.dataplane.head import Limits
 from streamward.functions.console import Console
-from streamward.functions.host import FunctionsHost
+from streamward.functions.host import CUT_S, FunctionsHost
 
 BACKLOG = 4096  # a burst of connects waits here, not in the client's retry timer
-DEV_DRAIN_S, SERVE_DRAIN_S = 1.0, 30.0
 MAX_URL_BYTES = 16_384
 
 
 class FunctionsApp:
-    """What the data plane is built around: functions and control endpoints, everything else is not found."""
+    """What the data plane is built around: functions and control endpoints first, then *beside*.
 
-    def __init__(self, host: FunctionsHost) -> None:
+    *beside* is another application of the data plane (the gateway); without it everything else is not found. Its
+    lifespan and ours are one: the host starts before it and stops before it.
+    """
+
+    def __init__(self, host: FunctionsHost, beside: Any = None) -> None:
         self.host = host
+        self.beside = beside
         config = host.config
-        self.limits = Limits(
+        self.limits = getattr(beside, "limits", None) or Limits(
             max_head_bytes=config.max_header_bytes, max_target_bytes=MAX_URL_BYTES, head_timeout_s=config.header_timeout
         )
 
-    def open_exchange(self, request: Request, sink: Sink) -> Exchange:
-        return self.host.open_exchange(request, sink) or self.host.not_found(request, sink)
+    def open_exchange(self, request: Request, sink: Sink) -> Exchange | None:
+        exchange = self.host.open_exchange(request, sink)
+        if exchange is not None:
+            return exchange
+        if self.beside is None:
+            return self.host.not_found(request, sink)
+        found: Exchange | None = self.beside.open_exchange(request, sink)
+        return found
+
+    def begin_drain(self) -> None:
+        self.host.begin_drain()
+        if self.beside is not None:
+            self.beside.begin_drain()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Never asked: ``open_exchange`` takes every request. uvicorn wants an application object."""
-        raise RuntimeError("the functions server has no ASGI side")
+        if scope["type"] != "lifespan":
+            await self.beside(scope, receive, send)
+            return
+
+        async def receive_for_both() -> Any:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self.host.start()
+            else:
+                await self.host.stop()
+            return message
+
+        if self.beside is not None:
+            await self.beside(scope, receive_for_both, send)
+            return
+        while True:
+            message = await receive_for_both()
+            await send({"type": message["type"] + ".complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
 
 
 class FunctionsServer(uvicorn.Server):
-    """uvicorn's server with the shutdown of the functions host: stop accepting, drain, cut, stop workers, flush."""
+    """uvicorn's server, exiting 0 when it was told to end, and at once when it was told twice."""
 
-    def __init__(self, config: uvicorn.Config, host: FunctionsHost, drain_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, host: FunctionsHost) -> None:
         super().__init__(config)
         self.host = host
-        self.drain_s = drain_s
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -67,22 +99,6 @@ class FunctionsServer(uvicorn.Server):
         self.host.draining = True
         super().handle_exit(sig, frame)
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        await self.host.start()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self.host.draining = True
-        for server in self.servers:
-            server.close()
-        for sock in sockets or []:
-            sock.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
-        await self.host.drain(self.drain_s)
-        await self.host.stop()
-        await super().shutdown(sockets)
-
 
 def build_server(folder: str, command: str, sock: socket.socket, *, console: Console | None = None) -> FunctionsServer:
     address = sock.getsockname()[:2]
@@ -92,13 +108,11 @@ def build_server(folder: str, command: str, sock: socket.socket, *, console: Con
     app: Any = FunctionsApp(host)
     http: Any = Downstream
     config = uvicorn.Config(
-        app, http=http, loop="uvloop", lifespan="off", ws="none", access_log=False, log_config=None, proxy_headers=False,
+        app, http=http, loop="uvloop", lifespan="on", ws="none", access_log=False, log_config=None, proxy_headers=False,
         interface="asgi3",
-        timeout_graceful_shutdown=1, backlog=BACKLOG,
+        timeout_graceful_shutdown=int(host.drain_s + CUT_S) + 1, backlog=BACKLOG,
     )  # fmt: skip
-    default = DEV_DRAIN_S if command == "dev" else SERVE_DRAIN_S
-    drain_s = host.config.drain_s if host.config.drain_s is not None else default
-    return FunctionsServer(config, host, drain_s)
+    return FunctionsServer(config, host)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -21,7 +21,7 @@ from typing import Any, cast
 from streamward.functions import link
 from streamward.functions.worker.context import CURRENT
 
-MAX_LINE = 256 << 10  # characters of one line; the rest is cut and said to be
+MAX_LINE = 256 << 10  # bytes of one line; the rest is cut and said to be
 MAX_WAITING = 10_000  # records a slow front may leave with us
 MAX_WAITING_BYTES = 8 << 20
 BATCH_BYTES = 64 << 10  # per packet: well below the socket's buffer
@@ -146,8 +146,8 @@ class LogPipe:
         if partial is not None:
             partial.add(text)
             text, truncated = "".join(partial.parts), partial.truncated
-        if len(text) > MAX_LINE:
-            text, truncated = text[:MAX_LINE], True
+        text, cut = fitting(text)
+        truncated = truncated or cut
         request_id, stream = key
         level = "info" if stream == "stdout" else "error"
         self.send(link.LogRecord(request_id, stream, level, now_ms(), text, truncated))
@@ -161,9 +161,9 @@ class LogPipe:
     def entry(self, level: str, message: str) -> None:
         """A logging record: one entry, however many lines."""
         invocation = CURRENT.get()
-        truncated = len(message) > MAX_LINE
+        message, truncated = fitting(message)
         request_id = invocation.request_id if invocation is not None else None
-        self.send(link.LogRecord(request_id, "stderr", level, now_ms(), message[:MAX_LINE], truncated))
+        self.send(link.LogRecord(request_id, "stderr", level, now_ms(), message, truncated))
 
     def finish(self, request_id: str) -> None:
         """Send the unfinished lines of an invocation that is over."""
@@ -174,6 +174,14 @@ class LogPipe:
 
     def holds(self, request_id: str) -> bool:
         return request_id in self.waiting or request_id in self.dropped
+
+
+def fitting(text: str) -> tuple[str, bool]:
+    """(*text* as it can be sent, whether it was cut): at most MAX_LINE bytes, no lone surrogates."""
+    if text.isascii():
+        return text[:MAX_LINE], len(text) > MAX_LINE
+    data = text.encode("utf-8", "replace")
+    return data[:MAX_LINE].decode("utf-8", "ignore"), len(data) > MAX_LINE
 
 
 class Partial:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import types
 from collections.abc import AsyncIterator, Iterable
@@ -31,13 +32,19 @@ async def iterate_in_thread(iterable: Iterable[Any]) -> AsyncIterator[Any]:
         except StopIteration:
             raise Exhausted from None
 
+    task: asyncio.Task[Any] | None = None
     try:
         while True:
+            task = asyncio.ensure_future(anyio.to_thread.run_sync(step))
             try:
-                yield await anyio.to_thread.run_sync(step)
+                yield await asyncio.shield(task)
             except Exhausted:
                 return
     finally:
+        if task is not None and not task.done():  # a step cannot be interrupted, and must be over before closing
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait({task})
+            task.exception()
         close = getattr(iterator, "close", None)
         if close is not None:
             with anyio.CancelScope(shield=True):
