@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -36,15 +35,8 @@ def make_backend(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> B
     if kind != "redis":
         return Backend(kind, sqlite_place(tmp_path))
     server: RedisServer = request.getfixturevalue("redis_server")
-    flush(server)
+    server.flush()
     return Backend(kind, server.url)
-
-
-def flush(server: RedisServer) -> None:
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(server.path))
-        connection.sendall(b"FLUSHALL\r\n")
-        assert connection.recv(5) == b"+OK\r\n"
 
 
 def pytest_asyncio_loop_factories(

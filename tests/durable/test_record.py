@@ -192,10 +192,12 @@ async def test_a_store_that_refuses_for_too_long_loses_the_stream_truthfully(
         with pytest.raises(StoreUnavailable):
             await recorder.flushed()
         connection.execute("PRAGMA max_page_count=1000000")
+        await streams.end_abandoned()
+        await until(lambda: sink.over)
 
         assert producer.asked == ["pause", "lost"]
-        assert frames(0, 0) == sink.frames
-        assert frames(0, 0) == await read_all(store, recorder.id)
+        assert ([*frames(0, 0), b"interrupted at 1"], "interrupted") == (sink.frames, sink.ending)
+        assert sink.frames == await read_all(store, recorder.id)
 
 
 async def test_a_full_disk_that_is_freed_in_time_loses_nothing(tmp_path: Any):

@@ -56,6 +56,13 @@ class RedisServer:
         except OSError:
             return False
 
+    def flush(self) -> None:
+        """Forget all data."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self.path))
+            connection.sendall(b"FLUSHALL\r\n")
+            assert connection.recv(5) == b"+OK\r\n"
+
     def signal(self, number: int) -> None:
         assert self._process is not None
         self._process.send_signal(number)

@@ -77,6 +77,8 @@ class GroupStore(FeedTable):
 
     def _flush(self) -> None:
         self._scheduled = False
+        if self._in_flight:
+            return  # an answer's callback has written: the next commit is under way already
         queue = self._queue
         if not queue:
             self._idle.set()
@@ -119,6 +121,14 @@ class GroupStore(FeedTable):
             self.commit(self._in_flight)
 
     def _answer(self, item: Item, outcome: Outcome) -> None:
+        try:
+            self.answer(item, outcome)
+        except Exception as exc:  # one caller's callback must not take the others' answers with it
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "a writer of durable streams failed on its answer", "exception": exc}
+            )
+
+    def answer(self, item: Item, outcome: Outcome) -> None:
         if type(item) is Write:
             if outcome is None:
                 feed = self.feeds.get(item.id)

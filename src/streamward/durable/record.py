@@ -84,7 +84,7 @@ class Recorder:
             self._store.write(write)
         if self._pending > HIGH_WATER_BYTES and not self._paused and self._producer is not None:
             self._paused = True
-            self._producer.pause()
+            self._tell(self._producer.pause)
         return first
 
     def close(self, ending: Ending, frames: Sequence[bytes] = (), result: bytes = b"") -> None:
@@ -122,7 +122,7 @@ class Recorder:
         """From ``Streams``: a stop request for this stream has arrived."""
         if self.ending is None and self.lost is None and not self._stopping and self._producer is not None:
             self._stopping = True  # a store may tell us more than once
-            self._producer.on_stop()
+            self._tell(self._producer.on_stop)
 
     def _stored(self, write: Write, error: StreamwardError | None) -> None:
         if error is not None:
@@ -136,7 +136,7 @@ class Recorder:
             self._release()
         if self._paused and pending <= LOW_WATER_BYTES and self._producer is not None:
             self._paused = False
-            self._producer.resume()
+            self._tell(self._producer.resume)
         if self._flushed is not None:
             self._flushed.set_result(None)
             self._flushed = None
@@ -150,7 +150,16 @@ class Recorder:
             self._flushed.set_result(None)
             self._flushed = None
         if self._producer is not None:
-            self._producer.on_lost(error)
+            self._tell(self._producer.on_lost, error)
+
+    def _tell(self, call: Callable[..., None], *args: object) -> None:
+        """A fault of one producer must not reach the store, which serves them all."""
+        try:
+            call(*args)
+        except Exception as exc:
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"the producer of stream {self.id} failed", "exception": exc}
+            )
 
     def _release(self) -> None:
         self._streams.released(self)

@@ -33,6 +33,7 @@ from streamward.durable.store import (
     Batch,
     Created,
     Ending,
+    Fenced,
     Fetched,
     Held,
     KeyReused,
@@ -48,7 +49,7 @@ from streamward.durable.store import (
     frames_gone,
     not_found,
 )
-from streamward.errors import Conflict, Overloaded, StreamwardError
+from streamward.errors import Conflict, NotFound, Overloaded, StreamwardError
 
 WATCHDOG_S = 5.0  # how late a lost notice is made good
 BLOCK_MS = 2000  # of one XREAD; below the socket's timeout, and the watchdog runs between two of them
@@ -77,7 +78,7 @@ class RedisStore(GroupStore):
         self.limits = limits
         self.clock = clock
         self.on_stop: Callable[[str], None] = lambda _: None
-        self._own: dict[str, float] = {}  # live streams written here, and how long to keep each after its end
+        self._own: dict[str, tuple[int, float]] = {}  # live streams written here: epoch, seconds to keep after the end
         self._remote: dict[str, tuple[Feed, Offset]] = {}  # followed here, written elsewhere; the next offset to read
         self._following = False  # an XREAD is blocked and does not know of the newest followers
         self._live_bytes = 0
@@ -112,9 +113,11 @@ class RedisStore(GroupStore):
         await self._cancel()
 
     async def _cancel(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        pending = set(self._tasks)
+        while pending:  # repeated: redis-py loses a cancel that meets a reply in the same turn of the loop
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=RETRY_S)
         await self._pool.aclose()
 
     async def _ask(self, *commands: Command) -> list[Any]:
@@ -150,7 +153,7 @@ class RedisStore(GroupStore):
         places: list[int] = []
         for item in items:
             assert type(item) is Write
-            keep_s = self._own.get(item.id, 0.0)
+            _, keep_s = self._own.get(item.id, (0, 0.0))
             if item.ending is not None:
                 commands.append(("ZADD", lua.ENDED, now + keep_s, item.id))
             places.append(len(commands))
@@ -184,13 +187,17 @@ class RedisStore(GroupStore):
                     f"stream {item.id} continues at offset {int(reply[1])}, this write starts at {item.at}"
                 )
 
-    def _answer(self, item: Item, outcome: Outcome) -> None:
-        if type(item) is Write and (item.ending is not None or outcome is not None):
-            self._own.pop(item.id, None)
+    def answer(self, item: Item, outcome: Outcome) -> None:
+        if type(item) is Write and (
+            isinstance(outcome, Fenced | NotFound) if outcome is not None else item.ending is not None
+        ):
+            epoch, _ = self._own.get(item.id, (0, 0.0))
+            if epoch <= item.epoch:  # else this worker has claimed the stream again, and only its old writer is refused
+                self._own.pop(item.id, None)
             feed = self.feeds.get(item.id)
             if outcome is not None and feed is not None and feed.watched:
                 self.following(feed)  # claimed by another worker: its ending comes from there
-        super()._answer(item, outcome)
+        super().answer(item, outcome)
 
     # -- reading
 
@@ -253,7 +260,7 @@ class RedisStore(GroupStore):
             return Created(known, fresh=False)
         if new.chat is not None:
             await self._ask(("SET", lua.chat_key(new.tenant, new.chat), new.id, "PX", _ms(LIVE_MAX_S)))
-        self._own[new.id] = new.retention_s
+        self._own[new.id] = (1, new.retention_s)
         return Created(
             StreamState(
                 id=new.id, tenant=new.tenant, dialect=new.dialect, meta=new.meta, chat=new.chat,
@@ -349,7 +356,7 @@ class RedisStore(GroupStore):
             if stream_id not in self._own:
                 await self._ask(("SREM", lua.live_key(self.worker), stream_id))
             return None
-        self._own[stream_id] = state.retention_s
+        self._own[stream_id] = (state.epoch, state.retention_s)
         return state
 
     async def sweep(self) -> int:

@@ -26,6 +26,7 @@ from streamward.durable.store import (
     LEASE_S,
     Batch,
     Created,
+    Fenced,
     Fetched,
     Held,
     Level,
@@ -36,7 +37,7 @@ from streamward.durable.store import (
     StreamState,
     Write,
 )
-from streamward.errors import StreamwardError
+from streamward.errors import NotFound, StreamwardError
 
 FOLLOW_POLL_S = 0.02  # how late a reader here sees what another process wrote
 STOP_POLL_S = 0.2  # how late a producer here sees a stop that another process asked for
@@ -61,7 +62,7 @@ class SqliteStore(GroupStore):
         self._writer = WorkerThread("streamward-sqlite-writer")
         self._reader = WorkerThread("streamward-sqlite-reader")
         self._remote: dict[str, Feed] = {}
-        self._own: set[str] = set()  # live streams written here
+        self._own: dict[str, int] = {}  # live streams written here, and their epochs
         self._poll: asyncio.TimerHandle | None = None
         self._polled_version = -1
         self._unseen = False  # a stream was followed since the last look
@@ -155,7 +156,7 @@ class SqliteStore(GroupStore):
 
         stream_id, fresh = await self.call(run)
         if fresh:
-            self._own.add(stream_id)
+            self._own[stream_id] = 1
             self._poll_soon()
             return Created(
                 StreamState(
@@ -199,7 +200,7 @@ class SqliteStore(GroupStore):
 
         if not await self.call(run):
             return None
-        self._own.add(stream_id)
+        self._own[stream_id] = epoch + 1
         return await self.state(stream_id)
 
     async def sweep(self) -> int:
@@ -225,13 +226,16 @@ class SqliteStore(GroupStore):
 
     # -- following what other processes write
 
-    def _answer(self, item: Item, outcome: Outcome) -> None:
-        if type(item) is Write and (item.ending is not None or outcome is not None):
-            self._own.discard(item.id)
+    def answer(self, item: Item, outcome: Outcome) -> None:
+        if type(item) is Write and (
+            isinstance(outcome, Fenced | NotFound) if outcome is not None else item.ending is not None
+        ):
+            if self._own.get(item.id, 0) <= item.epoch:  # else claimed again by this worker: its old writer is refused
+                self._own.pop(item.id, None)
             feed = self.feeds.get(item.id)
             if outcome is not None and feed is not None and feed.watched:
                 self.following(feed)  # claimed by another process: its ending comes from there
-        super()._answer(item, outcome)
+        super().answer(item, outcome)
 
     def following(self, feed: Feed) -> None:
         if feed.id not in self._own:

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Self
 
+import msgspec
 from msgspec import Struct
 
 from streamward.durable.cursor import START, first_after
@@ -19,6 +20,7 @@ from streamward.durable.store import (
     HEARTBEAT_S,
     LEASE_S,
     Ending,
+    Fenced,
     NewStream,
     Offset,
     Store,
@@ -27,7 +29,7 @@ from streamward.durable.store import (
     not_found,
 )
 from streamward.durable.tail import Tail, TailReader, TailSink
-from streamward.errors import RateLimited, StreamwardError
+from streamward.errors import NotFound, RateLimited, StreamwardError
 
 SWEEP_S = 30.0  # how late retention and the total bound may act
 STOP_WAIT_S = 2.0  # a provider is to be cancelled within two seconds of a stop
@@ -57,6 +59,7 @@ class Streams:
         self.recorders: dict[str, Recorder] = {}
         self._interrupted = interrupted
         self._lease_s = lease_s
+        self._abandoned: set[str] = set()
         self._upkeep: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -83,6 +86,8 @@ class Streams:
         left = list(self.recorders.values())
         for recorder in left:
             state = await self.store.state(recorder.id)
+            if state is not None:  # what is still being stored counts: the terminal frame comes after it
+                state = msgspec.structs.replace(state, next=recorder.next)
             recorder.close("interrupted", self._interrupted(state) if state is not None else [])
         await asyncio.gather(*(recorder.flushed() for recorder in left), return_exceptions=True)
         await self.store.__aexit__(*exc)
@@ -117,6 +122,8 @@ class Streams:
         """From a recorder: closed or lost."""
         if self.recorders.get(recorder.id) is recorder:
             del self.recorders[recorder.id]
+        if recorder.lost is not None and not isinstance(recorder.lost, Fenced | NotFound):
+            self._abandoned.add(recorder.id)  # live and ours, but written no more: the next beat ends it
 
     # -- reading
 
@@ -201,6 +208,7 @@ class Streams:
     async def _beat(self) -> None:
         await self.store.heartbeat(self._lease_s)
         await self.end_orphans()
+        await self.end_abandoned()
 
     async def _sweep(self) -> None:
         await self.store.sweep()
@@ -216,11 +224,24 @@ class Streams:
                 ended += 1
         return ended
 
+    async def end_abandoned(self) -> None:
+        """End the streams whose recorder lost them to the storage's faults: our lease is alive, so nobody else will."""
+        for stream_id in list(self._abandoned):
+            state = await self.store.state(stream_id)
+            if state is not None and state.live and state.owner == self.store.worker:
+                claimed = await self.store.claim(stream_id, state.epoch)
+                if claimed is not None:
+                    await self._end(claimed, "interrupted", self._interrupted(claimed))
+            self._abandoned.discard(stream_id)
+
     async def _end(self, state: StreamState, ending: Ending, frames: list[bytes]) -> bool:
         answer: asyncio.Future[StreamwardError | None] = asyncio.get_running_loop().create_future()
-        self.store.write(
-            Write(state.id, state.epoch, state.next, frames, lambda _, error: answer.set_result(error), ending)
-        )
+
+        def done(_: Write, error: StreamwardError | None) -> None:
+            if not answer.done():  # else nobody waits any more
+                answer.set_result(error)
+
+        self.store.write(Write(state.id, state.epoch, state.next, frames, done, ending))
         return await answer is None
 
 
