@@ -17,8 +17,8 @@ from streamward.wire.upstream_status import from_status, invalid
         (418, "upstream_rejected", 400, False),
         (422, "upstream_rejected", 400, False), (429, "rate_limit_exceeded", 429, True),
         (500, "upstream_error", 502, True),
-        (502, "upstream_error", 502, True), (503, "upstream_error", 503, True), (504, "upstream_timeout", 504, True),
-        (529, "upstream_error", 503, True), (301, "upstream_error", 502, True),
+        (502, "upstream_error", 502, True), (503, "upstream_error", 502, True), (504, "upstream_timeout", 504, True),
+        (529, "upstream_error", 502, True), (301, "upstream_error", 502, True),
     ],
 )  # fmt: skip
 def test_policy(status: int, code: str, ours: int, again: bool):

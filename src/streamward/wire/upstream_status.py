@@ -43,7 +43,7 @@ def from_status(status: int, kind: str = "") -> ErrorInfo:
     if status in (408, 504):
         return ErrorInfo("upstream_timeout", f"the provider gave up waiting ({said})", 504, safe_to_retry=True)
     if status in (503, 529):
-        return ErrorInfo("upstream_error", f"the provider is overloaded; retry later ({said})", 503, safe_to_retry=True)
+        return ErrorInfo("upstream_error", f"the provider is overloaded; retry later ({said})", 502, safe_to_retry=True)
     if 400 <= status < 500 and status != 409:
         return ErrorInfo("upstream_rejected", f"the provider rejected the request ({said})", 400)
     return ErrorInfo("upstream_error", f"the provider failed ({said})", 502, safe_to_retry=True)

@@ -255,7 +255,7 @@ def test_error_under_200():
     error = decode(generate_content, body)[-1]
 
     assert isinstance(error, Error)
-    assert (error.error.code, error.error.status, error.error.safe_to_retry) == ("upstream_error", 503, True)
+    assert (error.error.code, error.error.status, error.error.safe_to_retry) == ("upstream_error", 502, True)
     assert "secret" not in error.error.message
 
 

@@ -137,7 +137,7 @@ def test_overloaded_after_200():
         Error(events[-1].error, Usage(input_tokens=5, output_tokens=1)),  # type: ignore[union-attr]
     ]
     error = events[-1].error  # type: ignore[union-attr]
-    assert (error.code, error.status, error.safe_to_retry) == ("upstream_error", 503, True)
+    assert (error.code, error.status, error.safe_to_retry) == ("upstream_error", 502, True)
     assert "sk-secret" not in error.message
 
 

@@ -67,7 +67,7 @@ def test_error_body_under_200():
     reply = messages.parse_reply({"type": "error", "error": {"type": "overloaded_error"}}, REFERENCE)
 
     assert reply.error is not None
-    assert reply.error.status == 503
+    assert reply.error.status == 502
 
 
 def test_an_unfinished_reply_renders_as_an_error():
@@ -105,7 +105,7 @@ def test_refusal_reply():
         (429, "rate_limit_error", "rate_limit_exceeded", 429, True),
         (500, "api_error", "upstream_error", 502, True),
         (504, "timeout_error", "upstream_timeout", 504, True),
-        (529, "overloaded_error", "upstream_error", 503, True),
+        (529, "overloaded_error", "upstream_error", 502, True),
     ],
 )
 def test_parse_error(status: int, kind: str, code: str, ours: int, again: bool):
@@ -125,7 +125,7 @@ def test_parse_error_context_length():
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error":"x"}', b'{"error":{"type":7}}', b"{" * 70_000])
 def test_parse_error_of_anything(body: bytes):
-    assert messages.parse_error(503, body).status == 503
+    assert messages.parse_error(503, body).status == 502
 
 
 @pytest.mark.parametrize(

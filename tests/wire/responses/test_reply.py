@@ -76,7 +76,7 @@ def test_a_reply_that_never_ended_is_failed():
         (429, b"not json", "rate_limit_exceeded", 429, True),
         (429, b'{"error":{"code":"insufficient_quota"}}', "insufficient_quota", 429, False),
         (500, b'{"error":{"code":"model_not_found"}}', "upstream_error", 502, True),
-        (503, b"\xff", "upstream_error", 503, True),
+        (503, b"\xff", "upstream_error", 502, True),
         (504, b'{"error":"x"}', "upstream_timeout", 504, True),
     ],
 )

@@ -46,16 +46,12 @@ from streamward.wire.chat_completions.shapes import (
 from streamward.wire.chat_completions.tools import ToolSlots
 from streamward.wire.dialect import MAX_TOOL_INPUT_BYTES, Profile
 from streamward.wire.sse import DONE, Frame
+from streamward.wire.upstream_status import TRUNCATED, invalid
 
 decode_plain = msgspec.json.Decoder(PlainChunk).decode
 
 REPORTED = ErrorInfo("upstream_error", "the provider reported an error in mid-stream", 502, safe_to_retry=True)
-INVALID = ErrorInfo(
-    "upstream_invalid", "the provider sent something that is not a chat.completion.chunk", 502, safe_to_retry=True
-)
-TRUNCATED = ErrorInfo(
-    "stream_truncated", "the provider's stream ended without saying that it was finished", 502, safe_to_retry=True
-)
+INVALID = invalid("a chat.completion.chunk")
 
 
 class Decoder:

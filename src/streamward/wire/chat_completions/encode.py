@@ -89,6 +89,8 @@ class Encoder:
         return self.delta({"refusal": event.delta})
 
     def tool_start(self, event: ToolInputStart) -> list[bytes]:
+        if event.provider_executed:
+            return []  # already run by the provider: a client would take it for its own to run
         index = self.tools[event.id] = len(self.tools)
         function = {"name": event.name, "arguments": ""}
         return self.delta({"tool_calls": [{"index": index, "id": event.id, "type": "function", "function": function}]})

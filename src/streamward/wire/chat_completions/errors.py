@@ -6,6 +6,7 @@ from typing import Any
 
 from streamward.errors import ErrorInfo
 from streamward.wire import json_text
+from streamward.wire.upstream_status import MAX_ERROR_BYTES, from_status
 
 
 def render_error(error: ErrorInfo) -> dict[str, Any]:
@@ -40,32 +41,13 @@ def parse_error(status: int, body: bytes) -> ErrorInfo:
 
 
 def upstream_error(status: int, code: str = "") -> ErrorInfo:
-    """The caller's view of an upstream answer with *status*."""
-    if status in (401, 403):
-        return ErrorInfo(
-            "upstream_auth", "the provider refused the gateway's credentials; check the provider's api_key", 502
-        )
-    if status == 429:
-        if code == "insufficient_quota":
-            return ErrorInfo("insufficient_quota", "the provider account is out of quota", 429)
-        return ErrorInfo("rate_limit_exceeded", "the provider limits the rate; retry later", 429, safe_to_retry=True)
+    """The caller's view of an upstream answer with *status* and OpenAI's *code*."""
+    if code == "insufficient_quota":
+        return from_status(402)
     if status in (400, 404, 413, 422) and code in CALLER_CODES:
         return ErrorInfo(code, CALLER_CODES[code], 404 if code == "model_not_found" else 400)
-    if status in (408, 504):
-        return ErrorInfo("upstream_timeout", "the provider gave up waiting", 504, safe_to_retry=True)
-    if status == 404:
-        return ErrorInfo("model_not_found", "the provider does not know this model or route", 404)
-    if status == 413:
-        return ErrorInfo("content_too_large", "the provider finds the request too large", 413)
-    if 400 <= status < 500 and status not in (408, 409):
-        return ErrorInfo("upstream_rejected", f"the provider rejected the request (HTTP {status})", 400)
-    return ErrorInfo(
-        "upstream_error", f"the provider failed (HTTP {status})", 502, safe_to_retry=status >= 500 or status == 409
-    )
+    return from_status(status)
 
-
-MAX_ERROR_BYTES = 64 << 10
-"""An error answer longer than this is not looked into."""
 
 CALLER_CODES = {
     "context_length_exceeded": "the messages are longer than the model's context; shorten them",

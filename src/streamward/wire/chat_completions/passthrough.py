@@ -8,7 +8,7 @@ usage is taken out and sent as its own chunk if asked for, and every unknown fie
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -16,12 +16,13 @@ from msgspec import Struct
 from streamward.errors import ErrorInfo
 from streamward.events import Usage
 from streamward.wire import json_text
-from streamward.wire.chat_completions.decode import INVALID, REPORTED, TRUNCATED
+from streamward.wire.chat_completions.decode import INVALID, REPORTED
 from streamward.wire.chat_completions.errors import error_frame
 from streamward.wire.chat_completions.shapes import FAILED_FINISHES, as_dict, parse_usage, usage_at
 from streamward.wire.chat_completions.tools import ToolSlots
 from streamward.wire.dialect import Profile
 from streamward.wire.sse import DONE, DONE_FRAME, MAX_EVENT_BYTES, Reader
+from streamward.wire.upstream_status import TRUNCATED
 
 
 class PassDelta(Struct, frozen=True, gc=False):
@@ -35,8 +36,8 @@ class PassDelta(Struct, frozen=True, gc=False):
 
 class PassChoice(Struct, frozen=True, gc=False):
     delta: PassDelta
-    index: int = 0
-    finish_reason: None = None
+    index: Literal[0]  # both keys are due in every chunk: one without them is mended, another choice is counted
+    finish_reason: None
 
 
 class PassChunk(Struct, frozen=True, gc=False):
@@ -194,16 +195,18 @@ class Passthrough:
             return self.fail(INVALID)
         if chunk.get("error") or chunk.get("object") == "error" or event == "error":
             return self.fail(REPORTED)
+        changed = b"\n" in data  # a multi-line frame is re-encoded on one line
         choices = chunk.get("choices")
         if choices is None:
             choices = chunk["choices"] = []
+            changed = True
         if type(choices) is not list or not all(type(choice) is dict for choice in choices):
             return self.fail(INVALID)
         self.stream_id = self.stream_id or str(chunk.get("id") or "")
         self.take_usage(chunk)
         if not choices and self.usage_chunk is not None:
             return b""
-        prefix, changed = b"", b"\n" in data  # a multi-line frame is re-encoded on one line
+        prefix = b""
         for choice in choices:
             lead, touched = self.choice(choice, chunk)
             prefix += lead

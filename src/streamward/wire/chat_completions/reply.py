@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from streamward.events import Source
 from streamward.reply import Block, ReasoningBlock, RefusalBlock, Reply, TextBlock, ToolBlock
 from streamward.wire import json_text
-from streamward.wire.chat_completions.decode import INVALID, REPORTED, TRUNCATED
+from streamward.wire.chat_completions.decode import INVALID, REPORTED
 from streamward.wire.chat_completions.encode import annotation, reasoning_details
 from streamward.wire.chat_completions.shapes import (
     FAILED_FINISHES,
@@ -25,6 +25,7 @@ from streamward.wire.chat_completions.shapes import (
 )  # fmt: skip
 from streamward.wire.chat_completions.tools import ToolSlots
 from streamward.wire.dialect import Context, Profile
+from streamward.wire.upstream_status import TRUNCATED
 
 
 class FinishedIn(Struct, frozen=True):
@@ -134,7 +135,7 @@ def text_of(content: Any) -> tuple[str, str]:
 
 
 def render_reply(reply: Reply, context: Context) -> dict[str, Any]:
-    """The ``chat.completion`` object for *reply*, which must have finished."""
+    """The ``chat.completion`` object for *reply*; ``finish_reason`` is null for one that did not finish."""
     message: dict[str, Any] = {"role": "assistant", "content": reply.text or None, "refusal": None}
     refusals = [block.text for block in reply.blocks if isinstance(block, RefusalBlock)]
     if refusals:
@@ -149,23 +150,23 @@ def render_reply(reply: Reply, context: Context) -> dict[str, Any]:
     ]
     if details:
         message["reasoning_details"] = details
-    if reply.tool_calls:
+    calls = [call for call in reply.tool_calls if not call.provider_executed]
+    if calls:
         message["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.input}}
-            for call in reply.tool_calls
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.input}} for call in calls
         ]
-    if message["content"] is None and not reply.tool_calls and not refusals:
+    if message["content"] is None and not calls and not refusals:
         message["content"] = ""
     sources = [annotation(block) for block in reply.blocks if isinstance(block, Source) and block.url]
     if sources:
         message["annotations"] = sources
     tokens = [token for block in reply.blocks if isinstance(block, TextBlock) for token in block.logprobs or ()]
-    reason = reply.finish_reason or "unknown"
+    reason = reply.finish_reason
     body: dict[str, Any] = {
         "id": context.id, "object": "chat.completion", "created": context.created, "model": context.model,
         "choices": [{
             "index": 0, "message": message, "logprobs": {"content": tokens, "refusal": None} if tokens else None,
-            "finish_reason": FINISH_FROM_WAIST.get(reason) or reply.raw_reason or reason,
+            "finish_reason": (FINISH_FROM_WAIST.get(reason) or reply.raw_reason or reason) if reason else None,
         }],
     }  # fmt: skip
     body.update((reply.extra or {}).get(NAME, {}))

@@ -34,6 +34,7 @@ from streamward.wire import json_text
 from streamward.wire.chat_completions.encode import reasoning_details
 from streamward.wire.chat_completions.shapes import NAME, as_dict
 from streamward.wire.dialect import Profile
+from streamward.wire.foreign import refuse_foreign
 
 MAX_TOOLS = 1024  # the largest tool sets seen hold a few hundred
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
@@ -338,6 +339,7 @@ def render_request(call: Call, *, model: str, profile: Profile) -> dict[str, Any
         Unsupported: the profile says that the provider cannot do what the call needs.
     """
     check_supported(call, profile)
+    refuse_foreign(call, NAME)
     body: dict[str, Any] = {
         "model": model,
         "messages": [out for message in call.messages for out in render_message(message, profile)],
