@@ -213,6 +213,8 @@ class CallExchange:
             self.end_stream(self.relay.fail(error))
 
     def gave_up(self, error: ErrorInfo) -> None:
+        assert self.attempts is not None
+        self.record.target = self.attempts.target.name
         self.refuse(error)
 
     def end_stream(self, out: bytes) -> None:
