@@ -78,7 +78,7 @@ class RedisStore(GroupStore):
         self.limits = limits
         self.clock = clock
         self.on_stop: Callable[[str], None] = lambda _: None
-        self._own: dict[str, tuple[int, float]] = {}  # live streams written here: epoch, seconds to keep after the end
+        self._own: dict[str, int] = {}  # live streams written here, and their epochs
         self._remote: dict[str, tuple[Feed, Offset]] = {}  # followed here, written elsewhere; the next offset to read
         self._following = False  # an XREAD is blocked and does not know of the newest followers
         self._live_bytes = 0
@@ -150,30 +150,25 @@ class RedisStore(GroupStore):
     async def _store(self, wire: Wire, items: Sequence[Item]) -> list[Outcome]:
         now = self.clock()
         commands: list[Command] = []
-        places: list[int] = []
         for item in items:
             assert type(item) is Write
-            _, keep_s = self._own.get(item.id, (0, 0.0))
-            if item.ending is not None:
-                commands.append(("ZADD", lua.ENDED, now + keep_s, item.id))
-            places.append(len(commands))
             commands.append((
                 "EVALSHA", SHA["WRITE"], 2, lua.state_key(item.id), lua.frames_key(item.id), item.epoch, item.at,
-                item.ending or "", item.result, now, int((keep_s + BACKSTOP_S) * 1000), self.limits.stream_bytes,
+                item.ending or "", item.result, now, BACKSTOP_S, self.limits.stream_bytes,
                 int(self.limits.stream_bytes * TRIM_TO), *item.frames,
             ))  # fmt: skip
-            if item.ending is not None:
-                commands.append(("SREM", lua.live_key(self.worker), item.id))
         replies = await wire.ask(commands)
-        return [self._outcome(item, replies[place]) for item, place in zip(items, places, strict=True)]
+        return [self._outcome(item, reply, now) for item, reply in zip(items, replies, strict=True)]
 
-    def _outcome(self, item: Item, reply: Any) -> StreamwardError | None:
+    def _outcome(self, item: Item, reply: Any, now: float) -> StreamwardError | None:
         assert type(item) is Write
         if isinstance(reply, RedisError):
             return _unavailable(reply)
         match reply[0]:
             case b"ok":
-                if reply[1] == b"1" and item.ending is None:
+                if item.ending is not None:
+                    self._asker.submit(_ended(item.id, self.worker, now + float(reply[2])), lambda _: None)
+                elif reply[1] == b"1":
                     self.on_stop(item.id)
                 return None
             case b"missing":
@@ -191,8 +186,7 @@ class RedisStore(GroupStore):
         if type(item) is Write and (
             isinstance(outcome, Fenced | NotFound) if outcome is not None else item.ending is not None
         ):
-            epoch, _ = self._own.get(item.id, (0, 0.0))
-            if epoch <= item.epoch:  # else this worker has claimed the stream again, and only its old writer is refused
+            if self._own.get(item.id, 0) <= item.epoch:  # else claimed again by this worker: its old writer is refused
                 self._own.pop(item.id, None)
             feed = self.feeds.get(item.id)
             if outcome is not None and feed is not None and feed.watched:
@@ -260,7 +254,7 @@ class RedisStore(GroupStore):
             return Created(known, fresh=False)
         if new.chat is not None:
             await self._ask(("SET", lua.chat_key(new.tenant, new.chat), new.id, "PX", _ms(LIVE_MAX_S)))
-        self._own[new.id] = (1, new.retention_s)
+        self._own[new.id] = 1
         return Created(
             StreamState(
                 id=new.id, tenant=new.tenant, dialect=new.dialect, meta=new.meta, chat=new.chat,
@@ -339,6 +333,9 @@ class RedisStore(GroupStore):
             ]
             if stale:
                 await self._ask(("SREM", lua.live_key(worker), *stale))
+            for state in states:
+                if state is not None and state.ended is not None:  # its worker died before it could write this down
+                    await self._ask(("ZADD", lua.ENDED, state.ended + state.retention_s, state.id))
             found += [state for state in states if state is not None and state.live and state.owner == worker]
             if not ids and worker != self.worker:
                 await self._ask(("SREM", lua.WORKERS, worker))
@@ -356,7 +353,7 @@ class RedisStore(GroupStore):
             if stream_id not in self._own:
                 await self._ask(("SREM", lua.live_key(self.worker), stream_id))
             return None
-        self._own[stream_id] = (state.epoch, state.retention_s)
+        self._own[stream_id] = state.epoch
         return state
 
     async def sweep(self) -> int:
@@ -498,6 +495,10 @@ class RedisStore(GroupStore):
 
 def _notice(worker: str, kind: str, stream_id: str) -> Command:
     return ("XADD", lua.control_key(worker), "MAXLEN", "~", 1000, "*", kind, stream_id)
+
+
+def _ended(stream_id: str, worker: str, forget_at: float) -> list[Command]:
+    return [("ZADD", lua.ENDED, forget_at, stream_id), ("SREM", lua.live_key(worker), stream_id)]
 
 
 def _batch(stream_id: str, first: Offset, entries: Sequence[Any], state: Sequence[Any]) -> Batch | StreamwardError:

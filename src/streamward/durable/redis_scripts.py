@@ -30,8 +30,8 @@ def stream_of(key: bytes) -> str:
 WORKERS: Final = PREFIX + "workers"
 """Set of workers that may have live streams; whether they are alive says their lease."""
 ENDED: Final = PREFIX + "ended"
-"""Sorted set of ended streams by the time they are to be forgotten. Like ``live_key`` it is written before the stream
-itself and cleaned after it: it may name too many, never too few."""
+"""Sorted set of ended streams by the time they are to be forgotten. Written after the stream's own end: a worker that
+dies in between leaves the stream in its ``live_key``, where ``orphans`` finds it and writes it here."""
 
 
 def live_key(worker: str) -> str:
@@ -56,17 +56,17 @@ def control_key(worker: str) -> str:
 
 
 WRITE = """
--- KEYS state, frames. ARGV epoch, at, ending or '', result, now, ms until forgotten, bound, trim to, frame...
-local s = redis.call('HMGET', KEYS[1], 'epoch', 'next', 'ending', 'stop', 'size')
+-- KEYS state, frames. ARGV epoch, at, ending or '', result, now, expiry past retention in s, bound, trim to, frame...
+local s = redis.call('HMGET', KEYS[1], 'epoch', 'next', 'ending', 'stop', 'size', 'retention')
 if not s[1] then return {'missing'} end
 if s[1] ~= ARGV[1] then return {'fenced', s[1]} end
 local at, n, stored = tonumber(ARGV[2]), #ARGV - 8, tonumber(s[2])
 if s[3] then
-  if s[3] == ARGV[3] and at + n == stored then return {'ok', s[4] or ''} end
+  if s[3] == ARGV[3] and at + n == stored then return {'ok', s[4] or '', s[6]} end
   return {'ended', s[3], s[2]}
 end
 if at ~= stored then
-  if n > 0 and at + n <= stored and ARGV[3] == '' then return {'ok', s[4] or ''} end
+  if n > 0 and at + n <= stored and ARGV[3] == '' then return {'ok', s[4] or '', s[6]} end
   return {'offset', s[2]}
 end
 local size = tonumber(s[5])
@@ -95,10 +95,11 @@ redis.call('HSET', KEYS[1], 'next', string.format('%.0f', at + n), 'size', strin
 if ARGV[3] ~= '' then
   redis.call('XADD', KEYS[2], string.format('0-%.0f', at + n + 1), 'e', ARGV[3])
   redis.call('HSET', KEYS[1], 'ending', ARGV[3], 'result', ARGV[4], 'ended', ARGV[5])
-  redis.call('PEXPIRE', KEYS[1], ARGV[6])
-  redis.call('PEXPIRE', KEYS[2], ARGV[6])
+  local keep = string.format('%.0f', (tonumber(s[6]) + tonumber(ARGV[6])) * 1000)
+  redis.call('PEXPIRE', KEYS[1], keep)
+  redis.call('PEXPIRE', KEYS[2], keep)
 end
-return {'ok', s[4] or ''}
+return {'ok', s[4] or '', s[6]}
 """
 
 CREATE = """

@@ -269,6 +269,8 @@ class SqliteStore(GroupStore):
 
     def _news(self, news: Any) -> None:
         self._poll = None
+        if isinstance(news, BaseException):
+            self._unseen = True  # nothing was seen: look again
         if news is not None and not isinstance(news, BaseException):
             heads, stops = news
             for stream_id, head, ending in heads:
