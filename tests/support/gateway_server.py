@@ -37,6 +37,12 @@ class QuietServer(uvicorn.Server):
     async def main_loop(self) -> None:
         await self.stopping.wait()
 
+    async def shutdown(self, sockets: Any = None) -> None:
+        """No connection is left (``running`` saw to that), so there is nothing to wait for."""
+        for server in self.servers:
+            server.close()
+        await self.lifespan.shutdown()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield

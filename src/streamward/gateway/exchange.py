@@ -356,7 +356,10 @@ class CallExchange:
         self.over = True
         record = self.record
         record.ending = ending
-        record.attempts = self.attempts.tries if self.attempts is not None else 0
+        if self.attempts is not None:
+            record.attempts = self.attempts.tries
+            record.fallbacks = self.attempts.position
+            record.target = record.target or self.attempts.target.name
         record.duration_ms = (self.gateway.loop.time() - self.started_at) * 1000
         self.gateway.end(self)
 

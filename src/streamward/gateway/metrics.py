@@ -103,8 +103,10 @@ class Metrics:
             self.ttft.observe(target, record.ttft_ms / 1000)
             if record.stream and record.events > 1:
                 self.gap.observe(target, max(record.duration_ms - record.ttft_ms, 0.0) / 1000 / (record.events - 1))
-        if record.attempts > 1:
-            self.retries.add(target, by=record.attempts - 1)
+        if record.attempts > 1 + record.fallbacks:
+            self.retries.add(target, by=record.attempts - 1 - record.fallbacks)
+        if record.fallbacks and record.status < 400:
+            self.fallbacks.add(target)
         if record.input_tokens:
             self.tokens.add(target, "input", by=record.input_tokens)
         if record.output_tokens:

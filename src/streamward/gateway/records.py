@@ -33,6 +33,8 @@ class Record(Struct, omit_defaults=True):
     code: str = ""
     finish_reason: str = ""
     attempts: int = 0
+    fallbacks: int = 0
+    """How many targets were given up before ``target``."""
     ttft_ms: float | None = None
     duration_ms: float = 0.0
     input_tokens: int | None = None
