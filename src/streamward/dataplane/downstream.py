@@ -269,10 +269,14 @@ class Downstream(asyncio.Protocol):
         if self.started and self.head is None:
             self.close()
             return
-        body = b'{"error":{"message":"%b","type":"invalid_request_error","param":null,"code":"%b"}}' % (
-            message.encode(), code.encode(),
-        )  # fmt: skip
-        fields = b"content-type: application/json\r\nx-content-type-options: nosniff\r\n"
+        render = getattr(self.app, "render_refusal", None)  # an application may word it in its own way
+        if render is not None:
+            fields, body = render(status, code, message)
+        else:
+            body = b'{"error":{"message":"%b","type":"invalid_request_error","param":null,"code":"%b"}}' % (
+                message.encode(), code.encode(),
+            )  # fmt: skip
+            fields = b"content-type: application/json\r\nx-content-type-options: nosniff\r\n"
         head = b"%b%bcontent-length: %d\r\nconnection: close\r\n\r\n" % (status_line(status), fields, len(body))
         self.transport.write(head + body)
         self.serving = False

@@ -186,7 +186,8 @@ class Invocation:
             else:
                 self.outgoing.pop(0)
         self.loop.remove_writer(sock.fileno())
-        self.sink.resume_body()
+        if not self.ended:
+            self.sink.resume_body()
 
     # -- the client (data plane)
 
@@ -230,22 +231,26 @@ class Invocation:
 
     def readable(self) -> None:
         for _ in range(READS_PER_TURN):
-            sock = self.sock
-            if sock is None or not self.reading:
+            if not self.reading or not self.read_once():
                 return
-            try:
-                data = sock.recv(link.READ_SIZE)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                # Its end was announced by END or FAIL, or the worker died and will be reported as dead.
-                self.close_link()
-                return
-            self.take(data)
-            if len(data) < link.READ_SIZE:
-                return
+
+    def read_once(self) -> bool:
+        """Read the link once; False when there is nothing more now."""
+        sock = self.sock
+        if sock is None:
+            return False
+        try:
+            data = sock.recv(link.READ_SIZE)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            # Its end was announced by END or FAIL, or the worker died and will be reported as dead.
+            self.close_link()
+            return False
+        self.take(data)
+        return len(data) == link.READ_SIZE
 
     def take(self, data: bytes) -> None:
         now = self.loop.time()
@@ -423,14 +428,12 @@ class Invocation:
         self.leave_worker()
 
     def read_rest(self) -> None:
-        """The worker said Done on the other channel; its last frames may still be in the link."""
-        if self.paused and self.sock is not None:
-            return
-        while self.sock is not None and self.reading and not self.ended:
-            before = self.frames.size, self.sent_bytes, self.sock
-            self.readable()
-            if before == (self.frames.size, self.sent_bytes, self.sock):
-                return
+        """The worker is done or dead; its last frames may still be in the link (at most the socket's buffer).
+
+        They are taken even if the client does not read now: nobody will wait for them later.
+        """
+        while not self.ended and self.read_once():
+            pass
 
     def worker_died(self, status: int) -> None:
         if not self.ended:

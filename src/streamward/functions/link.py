@@ -18,7 +18,8 @@ from msgspec import Struct
 HEADER = struct.Struct(">cI")
 MAX_FRAME = 256 << 10  # larger chunks are cut into several frames; they are one HTTP body all the same
 MAX_FRAME_ACCEPTED = 1 << 24  # beyond this a peer is broken, not generous
-READ_SIZE = 256 << 10
+READ_SIZE = 64 << 10  # one read of a link; larger ones cost a fresh mapping each time
+PACKET_SIZE = 256 << 10  # more than any control packet
 
 BEGUN = b"A"
 """Worker: the invocation has started; from now on it cannot move to another worker."""
@@ -238,6 +239,10 @@ class FrameReader:
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
         """Complete frames as (type, payload). Raises BrokenLink."""
+        if not self.parts and len(data) >= HEADER.size:
+            kind, length = HEADER.unpack_from(data)
+            if length == len(data) - HEADER.size:  # nearly always: one frame, whole
+                return [(kind, data[HEADER.size :])]
         if self.parts:
             self.parts.append(data)
             self.size += len(data)

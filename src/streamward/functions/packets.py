@@ -62,7 +62,7 @@ class Packets:
     def readable(self) -> None:
         for _ in range(PACKETS_PER_TURN):
             try:
-                data = self.sock.recv(link.READ_SIZE)
+                data = self.sock.recv(link.PACKET_SIZE)
             except BlockingIOError:
                 return
             except OSError:

@@ -172,6 +172,8 @@ class Pool(Owner):
             lane.methods = tuple(message.methods) if lane.route.methods == ("*",) else lane.route.methods
             if worker.generation == self.generation:
                 lane.stale = False
+            if worker.ready:  # imported again, in a worker that serves others
+                lane.advance()
             return
         self.host.say("error", f"{message.file} cannot be imported\n{message.error.rstrip()}", worker.instance)
         self.import_failed(worker, lane, message.error)

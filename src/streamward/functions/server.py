@@ -15,16 +15,18 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+import msgspec
 import uvicorn
 
 from streamward.dataplane.downstream import Downstream
-from streamward.dataplane.exchange import Exchange, Request, Sink
+from streamward.dataplane.exchange import Exchange, Request, Sink, render_fields
 from streamward.dataplane.head import Limits
 from streamward.functions.console import Console
-from streamward.functions.host import CUT_S, FunctionsHost
+from streamward.functions.host import CUT_S, FunctionsHost, new_id
 
 BACKLOG = 4096  # a burst of connects waits here, not in the client's retry timer
 MAX_URL_BYTES = 16_384
+REFUSALS = {414: "URL_TOO_LONG", 431: "REQUEST_HEADER_TOO_LARGE", 408: "MALFORMED_REQUEST_HEADER"}
 
 
 class FunctionsApp:
@@ -50,6 +52,17 @@ class FunctionsApp:
             return self.host.not_found(request, sink)
         found: Exchange | None = self.beside.open_exchange(request, sink)
         return found
+
+    def render_refusal(self, status: int, code: str, message: str) -> tuple[bytes, bytes]:
+        """(header fields, body) for bytes that are no request we serve: the data plane asks, it knows no more."""
+        name = REFUSALS.get(status, "MALFORMED_REQUEST_HEADER")
+        request_id = new_id()
+        error = {"code": name, "message": message, "request_id": request_id, "type": "invalid_request_error", "param": None}
+        fields = [
+            ("content-type", "application/json"), ("x-content-type-options", "nosniff"), ("server", "streamward"),
+            ("x-streamward-id", request_id), ("x-streamward-error", name),
+        ]  # fmt: skip
+        return render_fields(fields), msgspec.json.encode({"error": error})
 
     def begin_drain(self) -> None:
         self.host.begin_drain()

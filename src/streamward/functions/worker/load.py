@@ -42,6 +42,7 @@ def load(spec: FunctionSpec, folder: str) -> Loaded:
             sys.path.remove(entry)
         sys.path.insert(0, entry)
     name = "streamward_function_" + hashlib.blake2s(spec.file.encode(), digest_size=6).hexdigest()
+    importlib.invalidate_caches()  # a file made a moment ago may be what a failed import wanted
     module_spec = importlib.util.spec_from_file_location(name, path)
     if module_spec is None or module_spec.loader is None:
         raise ImportError(f"{spec.file} cannot be imported")

@@ -116,7 +116,7 @@ class Worker:
     def hear(self) -> None:
         for _ in range(64):  # then let the others have a turn
             try:
-                data, fds, _, _ = socket.recv_fds(self.control, link.READ_SIZE, 1)
+                data, fds, _, _ = socket.recv_fds(self.control, link.PACKET_SIZE, 1)
             except BlockingIOError:
                 return
             except OSError:
