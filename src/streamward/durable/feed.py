@@ -44,18 +44,14 @@ class Feed:
 
     def advance(self, head: Offset, ending: Ending | None) -> None:
         """The stream is known to be stored up to *head*: tails that are behind go and read."""
-        if head <= self.head and ending is self.ending:
+        if head <= self.head and (ending is None or ending == self.ending):
             return
-        self.note(head, ending)
-        for tail in tuple(self.tails):
-            tail.run()
-
-    def note(self, head: Offset, ending: Ending | None) -> None:
-        """As :meth:`advance`, for a tail that looks at the feed next anyway."""
         if head > self.head:
             self.head = head
         if ending is not None:
             self.ending = ending
+        for tail in tuple(self.tails):
+            tail.run()
 
 
 class FeedTable:

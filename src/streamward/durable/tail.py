@@ -119,13 +119,16 @@ class Tail:
         self._busy = False
 
     def _fetched(self, got: Batch | StreamwardError) -> None:
-        self._fetching = False
         if self._done:
             return
+        if isinstance(got, Batch):
+            self._feed.advance(got.next, got.ending)  # news for the other tails too; this one is still fetching
+        self._fetching = False
+        if self._done:
+            return  # another reader's sink has closed this tail just now
         if not isinstance(got, Batch):
             self.fail(got)
             return
-        self._feed.note(got.next, got.ending)
         if not got.frames and self.next < self._feed.head:
             # The log is shorter than it was: storage that lost its last writes (a Redis fail-over). No frame is
             # ever shown under a number it had before; what is left is to wait for the ending.
