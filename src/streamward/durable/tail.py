@@ -124,7 +124,7 @@ class Tail:
         if isinstance(got, Batch):
             self._feed.advance(got.next, got.ending)  # news for the other tails too; this one is still fetching
         self._fetching = False
-        if self._done:
+        if self.closed:
             return  # another reader's sink has closed this tail just now
         if not isinstance(got, Batch):
             self.fail(got)
