@@ -42,7 +42,7 @@ class AsgiExchange:
         scope: dict[str, Any] = {
             "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": f"1.{request.http_minor}",
             "method": request.method, "scheme": request.scheme, "path": request.path, "raw_path": request.raw_path,
-            "query_string": request.query, "root_path": "", "headers": request.header_list, "client": request.client,
+            "query_string": request.query, "root_path": "", "headers": list(request.header_list), "client": request.client,
             "server": request.server, "state": app_state.copy(), "extensions": {"streamward": {}},
         }  # fmt: skip
         self.is_head = request.method == "HEAD"

@@ -7,6 +7,7 @@ bare CR, NUL, a space before the colon, folded lines, other transfer codings. No
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
@@ -57,6 +58,7 @@ class Head(Struct, frozen=True):
     keep_alive: bool
 
 
+@lru_cache(maxsize=512)  # on a kept connection a client sends the same head again and again; nothing changes a Head
 def parse_head(data: bytes, limits: Limits) -> Head:
     """The head that *data* (up to and including the blank line) is.
 

@@ -37,6 +37,7 @@ from streamward.wire.chat_completions.shapes import (
     FAILED_FINISHES,
     FINISH_TO_WAIST,
     NAME,
+    NOT_JSON,
     PlainChunk,
     as_dict,
     count,
@@ -82,7 +83,7 @@ class Decoder:
         if self.started and self.finish is None:
             try:
                 delta = decode_plain(data).choices[0].delta
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except NOT_JSON:
                 pass
             else:
                 return self.plain(delta.content, delta.reasoning_content or delta.reasoning)
@@ -130,7 +131,7 @@ class Decoder:
     def chunk(self, data: bytes, event_name: str) -> list[Event]:
         try:
             chunk = json_text.decode_any(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except NOT_JSON:
             return self.fail(INVALID)
         if type(chunk) is not dict:
             return self.fail(INVALID)

@@ -8,17 +8,17 @@ usage is taken out and sent as its own chunk if asked for, and every unknown fie
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from streamward.errors import ErrorInfo
 from streamward.events import Usage
 from streamward.wire import json_text
 from streamward.wire.chat_completions.decode import INVALID, REPORTED
 from streamward.wire.chat_completions.errors import error_frame
-from streamward.wire.chat_completions.shapes import FAILED_FINISHES, as_dict, parse_usage, usage_at
+from streamward.wire.chat_completions.shapes import FAILED_FINISHES, NOT_JSON, as_dict, parse_usage, usage_at
 from streamward.wire.chat_completions.tools import ToolSlots
 from streamward.wire.dialect import Profile
 from streamward.wire.sse import DONE, DONE_FRAME, MAX_EVENT_BYTES, Reader
@@ -49,11 +49,40 @@ class PassChunk(Struct, frozen=True, gc=False):
     x_groq: None = None
 
 
+class CommonDelta(Struct, frozen=True, gc=False):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    role: str | None = None
+    tool_calls: None = None
+    function_call: None = None
+    refusal: None = None
+
+
+class CommonChoice(Struct, frozen=True, gc=False):
+    delta: CommonDelta
+    finish_reason: Literal["stop", "length", "content_filter"] | None
+    index: Literal[0]
+
+
+class CommonChunk(Struct, frozen=True, gc=False):
+    """A chunk in the reference's form: role, text, finish or usage. Whatever is stranger fails validation."""
+
+    choices: Annotated[list[CommonChoice], Meta(max_length=1)]
+    object: Literal["chat.completion.chunk"]
+    id: str = ""
+    usage: dict[str, Any] | None = None
+    error: None = None
+    x_groq: None = None
+
+
+decode_common = msgspec.json.Decoder(CommonChunk).decode
 chunk_decoder = msgspec.json.Decoder(PassChunk)
 decode_one = chunk_decoder.decode
 decode_lines = chunk_decoder.decode_lines
 
 
+PLAIN_USAGE = ("usage",)
 TAIL_FRAMES = 3
 """What usually ends a stream: the finish chunk, the usage chunk, ``[DONE]``."""
 
@@ -88,7 +117,7 @@ class Passthrough:
         self.usage: Usage | None = None
         self.events = 0
         self.stream_id = ""
-        self.usage_chunk: dict[str, Any] | None = None
+        self.usage_data = b""  # of the chunk that tells the caller, sent at the end
         self.between_frames = not profile.single_newline_frames  # the reader holds no piece of a frame
         self.plain = False  # one choice, under way: a plain text chunk can go out unseen
 
@@ -102,7 +131,7 @@ class Passthrough:
                 else:
                     decode_one(text)
                     self.events += 1
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except NOT_JSON:
                 pass
             else:
                 return data if data.isascii() else json_text.escape_line_separators(data)
@@ -153,7 +182,7 @@ class Passthrough:
                 run = payloads[at:run_end]
                 try:
                     decode_lines(b"\n".join(run))
-                except (msgspec.DecodeError, UnicodeDecodeError):
+                except NOT_JSON:
                     run_end = 0  # something else is among them: one by one
                 else:
                     out.append(json_text.escape_line_separators(b"data: %b\n\n" % b"\n\ndata: ".join(run)))
@@ -175,21 +204,19 @@ class Passthrough:
         """What one frame's *data* sends on."""
         if self.ended or not data:
             return b""
-        if self.plain and b"\n" not in data:
-            try:
-                delta = decode_one(data).choices[0].delta
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                pass
-            else:
-                self.events += 1
-                if delta.content or delta.reasoning_content or delta.reasoning:
-                    self.content = True
-                return b"data: %b\n\n" % json_text.escape_line_separators(data)
         if data == DONE:
             return self.finish() if self.all_finished() else self.fail(TRUNCATED)
+        if not event and b"\n" not in data:
+            try:
+                common = decode_common(data)
+            except NOT_JSON:
+                pass
+            else:
+                if self.take_common(common, data):
+                    return b"data: %b\n\n" % json_text.escape_line_separators(data) if common.choices else b""
         try:
             chunk = json_text.decode_any(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except NOT_JSON:
             return self.fail(INVALID)
         if type(chunk) is not dict:
             return self.fail(INVALID)
@@ -204,7 +231,7 @@ class Passthrough:
             return self.fail(INVALID)
         self.stream_id = self.stream_id or str(chunk.get("id") or "")
         self.take_usage(chunk)
-        if not choices and self.usage_chunk is not None:
+        if not choices and self.usage_data:
             return b""
         prefix = b""
         for choice in choices:
@@ -218,6 +245,34 @@ class Passthrough:
         text = json_text.encode(chunk) if changed or self.rewritten else json_text.escape_line_separators(data)
         return prefix + b"data: " + text + b"\n\n"
 
+    def take_common(self, chunk: CommonChunk, data: bytes) -> bool:
+        """Note what a chunk of the reference's form says; False when it has to be mended all the same."""
+        if not chunk.choices:
+            usage = parse_usage(chunk.usage, self.profile)
+            if usage is None or self.profile.usage_path != PLAIN_USAGE:
+                return False
+            self.usage, self.usage_data = usage, data
+            return True
+        choice = chunk.choices[0]
+        delta = choice.delta
+        state = self.choices.get(0)
+        if chunk.usage is not None or bool(delta.role) == (state is not None and state.role_sent):
+            return False  # usage to take out, a role too many or none at all
+        if state is None:
+            state = self.choices[0] = ChoiceState()
+        elif choice.finish_reason == "stop" and state.slots.ids:
+            return False
+        state.role_sent = True
+        self.stream_id = self.stream_id or chunk.id
+        self.events += 1
+        if choice.finish_reason is not None:
+            state.finished = self.content = True
+            self.finish_reason = choice.finish_reason
+        elif delta.content or delta.reasoning_content or delta.reasoning:
+            self.content = True
+        self.settle()
+        return True
+
     rewritten = False
 
     def take_usage(self, chunk: dict[str, Any]) -> None:
@@ -230,14 +285,14 @@ class Passthrough:
         self.usage = usage
         if chunk["choices"]:
             rest = {key: value for key, value in chunk.items() if key not in ("choices", "usage", "x_groq")}
-            self.usage_chunk = {**rest, "choices": [], "usage": raw}
+            self.usage_data = json_text.encode({**rest, "choices": [], "usage": raw})
             if self.include_usage:
                 chunk["usage"] = None
             else:
                 chunk.pop("usage", None)
             self.rewritten = True
         else:
-            self.usage_chunk = {**chunk, "usage": raw}
+            self.usage_data = json_text.encode({**chunk, "usage": raw})
 
     def choice(self, choice: dict[str, Any], chunk: dict[str, Any]) -> tuple[bytes, bool]:
         """Check and mend one choice in place: frames to send before it, and whether it was changed."""
@@ -335,6 +390,6 @@ class Passthrough:
     def finish(self) -> bytes:
         self.ended = True
         self.content = True
-        if self.include_usage and self.usage_chunk is not None:
-            return b"data: " + json_text.encode(self.usage_chunk) + b"\n\n" + DONE_FRAME
+        if self.include_usage and self.usage_data:
+            return b"data: %b\n\n%b" % (json_text.escape_line_separators(self.usage_data), DONE_FRAME)
         return DONE_FRAME

@@ -17,6 +17,7 @@ from streamward.wire.chat_completions.shapes import (
     FINISH_FROM_WAIST,
     FINISH_TO_WAIST,
     NAME,
+    NOT_JSON,
     as_dict,
     count,
     parse_usage,
@@ -52,12 +53,12 @@ def look_at_reply(raw: bytes, profile: Profile) -> Reply:
     """
     try:
         found = decode_completion(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         found = None
     if found is None or found.choices[0].finish_reason not in FINISH_TO_WAIST:
         try:
             body = json_text.decode_any(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except NOT_JSON:
             return Reply(error=INVALID)
         return parse_reply(body, profile) if type(body) is dict else Reply(error=INVALID)
     usage = found.usage if found.x_groq is None else usage_at({"x_groq": found.x_groq}, profile.usage_path)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from streamward.events import FinishReason, Usage
 from streamward.wire.dialect import Profile
 
 NAME = "chat_completions"
+
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not JSON, not of the expected shape, or nested to exhaustion."""
 
 
 class PlainDelta(Struct, frozen=True, gc=False):
