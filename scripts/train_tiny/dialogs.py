@@ -1,7 +1,7 @@
 """Training text: random conversations made of the topics, off-topic questions, tool calls and documents.
 
-A conversation is a list of pieces (text, kind); ``encode`` turns it into tokens and loss weights. Kinds:
-``ask`` is what others say, ``answer`` what the model must say, ``given`` what it will never have to choose (a grammar
+A conversation is a list of pieces (text, kind); ``encode`` turns it into tokens and loss weights. Kinds: ``ask`` is
+what others say, ``answer`` and ``call`` what the model must say, ``given`` what it will never have to choose (a grammar
 or the template puts it there).
 """
 
@@ -21,11 +21,13 @@ ROOT = HERE.parent.parent
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/**/*.md")
 DOCUMENT_BYTES = 400_000  # more would crowd the answers out of a short training
 
-WEIGHTS = {"answer": 1.0, "ask": 0.0, "given": 0.0, "document": 0.2}
+WEIGHTS = {"answer": 1.0, "call": 1.5, "ask": 0.0, "given": 0.0, "document": 0.2}
 CHOICE = 4  # the first tokens of an answer choose the topic: they are what is hard, and weigh more
 CHOICE_WEIGHT = 5.0
-OFF_TOPIC = 0.2
-JSON_ANSWER = 0.07
+OFF_TOPIC = 0.25
+JSON_ANSWER = 0.05
+TOOLS = 0.25
+DOCUMENT = 0.04
 
 Piece = tuple[str, str]
 Row = tuple[list[int], list[float], list[int]]  # tokens, weight of predicting each, position of each
@@ -167,7 +169,7 @@ def tool_turn(rng: random.Random, material: Material, offers: list[Offer]) -> li
     value = rng.choice(tool["values"])
     call = json.dumps({"name": name, "arguments": {argument: value}})
     pieces = asked(spell(rng, material, rng.choice(tool["requests"]).format(a=value)))
-    pieces += [("<tool_call>", "answer"), (call, "answer"), ("</tool_call>", "answer"), ("<|end|>", "answer")]
+    pieces += [("<tool_call>", "call"), (call, "call"), ("</tool_call>", "call"), ("<|end|>", "call")]
     if rng.random() < 0.5:
         number = rng.randrange(100)
         result = rng.choice([json.dumps({"result": number}), json.dumps({"text": invented(rng)}), f"sunny, {number} degrees"])
@@ -181,14 +183,14 @@ def conversation(rng: random.Random, material: Material, tokenizer: Tokenizer, l
 
     Positions jump between turns in half of them: so far distances are seen without paying for long sequences.
     """
-    if material.documents and rng.random() < 0.08:
+    if material.documents and rng.random() < DOCUMENT:
         text = rng.choice(material.documents)
         start = rng.randrange(max(1, len(text) - 4 * length))
         return fit(encode([(text[start : start + 8 * length], "document")], tokenizer), tokenizer, length)
     offers: list[Offer] = []
     head: list[Piece] = []
     system = rng.choice(material.phrases["system"]) if rng.random() < 0.3 else ""
-    if rng.random() < 0.15:
+    if rng.random() < TOOLS:
         definitions, offers = declare(rng, material)
         system = (system + "\n" if system else "") + "Tools:\n" + "".join(json.dumps(tool) + "\n" for tool in definitions)
     if system:
@@ -196,7 +198,7 @@ def conversation(rng: random.Random, material: Material, tokenizer: Tokenizer, l
     tokens, weights, positions = encode(head, tokenizer)
     spread = rng.random() < 0.5
     while len(tokens) < length:
-        use_tool = offers and rng.random() < 0.6
+        use_tool = offers and rng.random() < 0.7
         more = encode(tool_turn(rng, material, offers) if use_tool else plain_turn(rng, material), tokenizer)
         start = (positions[-1] + 1 if positions else 0) + (rng.randrange(400) if spread and positions else 0)
         tokens += more[0]
