@@ -129,6 +129,16 @@ def doctor(config: ConfigFile = None) -> None:
     raise typer.Exit(run_doctor(config))
 
 
+def add_groups() -> None:
+    """Commands that live beside what they work on."""
+    from streamward.cli import functions
+
+    functions.register(app)
+
+
+add_groups()
+
+
 def main() -> None:
     """Entry point: errors are one sentence on standard error; 1 for a problem, 2 for wrong usage."""
     try:

@@ -6,8 +6,11 @@ import errno
 import logging
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 from dotenv import load_dotenv
 
 from streamward.errors import StreamwardError
@@ -44,7 +47,7 @@ def run_dev(
             say(f"model {local_name} from {local_model}")
         say("no key is asked on loopback" if settings.open_access else "keys are required: this is not a loopback address")
 
-    return checked_serve(settings, greet, page=True)
+    return checked_serve(settings, greet, functions_around(folder, settings, "dev"), page=True)
 
 
 def run_serve(
@@ -62,7 +65,41 @@ def run_serve(
         config=str(file) if file else None, host=host or loaded.server.host,
         port=loaded.server.port if port is None else port, workers=workers or loaded.server.workers, log_format=log_format,
     )  # fmt: skip
-    return checked_serve(settings, lambda url: say(f"listening on {url}"), page=False)
+    around = functions_around(folder, settings, "serve")
+    if around is not None and settings.workers > 1:
+        raise StreamwardError("functions have worker processes of their own: serve this folder with --workers 1")
+    return checked_serve(settings, lambda url: say(f"listening on {url}"), around, page=False)
+
+
+def functions_around(folder: Path, settings: Settings, command: str) -> Callable[[Any], Any] | None:
+    """Puts the functions of *folder* in front of the gateway; None when it has none (``dev`` watches for new ones).
+
+    Raises:
+        StreamwardError: ``serve`` only, when ``streamward routes`` would report a problem.
+    """
+    from streamward.functions.console import Console
+    from streamward.functions.host import FunctionsHost
+    from streamward.functions.server import MAX_URL_BYTES, FunctionsApp
+
+    if command == "serve" and not any((folder / name).is_dir() for name in ("api", "app", "pages")):
+        return None
+    host = FunctionsHost(folder, command=command, address=(settings.host, settings.port))
+    problems = host.scan.problems
+    if problems and command == "serve":
+        raise StreamwardError("\n".join(["the functions of this folder have problems:", *map(str, problems)]))
+    for problem in problems:
+        say(str(problem))
+    if command == "serve" and not host.scan.routes:
+        return None
+    host.book.sinks.append(Console("json" if settings.log_format == "json" else "pretty").offer)
+
+    def around(gateway: Any) -> FunctionsApp:
+        app = FunctionsApp(host, gateway)
+        app.limits = msgspec.structs.replace(gateway.limits, max_target_bytes=MAX_URL_BYTES)
+        gateway.join(host.metrics, host.readiness)
+        return app
+
+    return around
 
 
 def start(folder: Path, config: Path | None) -> Path | None:
@@ -88,12 +125,14 @@ def local_choice(model: Path | None) -> tuple[Path | None, str]:
     return (tiny, TINY_MODEL_NAME) if tiny is not None and engine_available() else (None, TINY_MODEL_NAME)
 
 
-def checked_serve(settings: Settings, greet: object, *, page: bool) -> int:
+def checked_serve(
+    settings: Settings, greet: Callable[[str], None], around: Callable[[Any], Any] | None, *, page: bool
+) -> int:
     """Serve, with a port that is taken said in one line."""
     problem = port_problem(settings.host, settings.port)
     if problem is not None:
         raise StreamwardError(problem)
-    return serve(settings, extra_routes=playground_routes() if page else (), greet=greet)  # type: ignore[arg-type]
+    return serve(settings, extra_routes=playground_routes() if page else (), greet=greet, around=around)
 
 
 def port_problem(host: str, port: int) -> str | None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
@@ -84,6 +85,7 @@ class Gateway:
         self.ready = False
         self.ids = Ids()
         self.active: set[CallExchange] = set()
+        self.readiness: Callable[[], str] = str  # of what runs beside us: "" is ready
         self.lag_s = 0.0
         self.config_stamp: tuple[int, int] | None = None
         self.background: set[asyncio.Task[None]] = set()
@@ -191,6 +193,11 @@ class Gateway:
         self.routes = routes
         self.set_hosts()
         log.info("config_reloaded", extra={"file": str(self.config_path)})
+
+    def join(self, collector: Collector, readiness: Callable[[], str]) -> None:
+        """Report *collector*'s metrics with ours, and be ready only while *readiness* names no reason not to be."""
+        self.metrics.registry.register(collector)
+        self.readiness = readiness
 
     def set_hosts(self) -> None:
         self.hosts = {host.lower().encode() for host in self.config.server.allowed_hosts}

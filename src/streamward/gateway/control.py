@@ -46,7 +46,7 @@ def control_routes(gateway: Gateway) -> list[BaseRoute]:
         return Json({"live": True})
 
     async def ready(request: Request) -> Response:
-        reason = "draining" if gateway.draining else None if gateway.ready else "starting"
+        reason = "draining" if gateway.draining else (gateway.readiness() or None) if gateway.ready else "starting"
         if len(gateway.active) >= gateway.config.limits.max_concurrent_streams:
             reason = reason or "saturated"
         return Json({"ready": reason is None, **({"reason": reason} if reason else {})}, 200 if reason is None else 503)

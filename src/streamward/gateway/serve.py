@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -54,10 +55,17 @@ class Server(uvicorn.Server):
             host, port = bound[0].getsockname()[:2]
             self.greet(f"http://{f'[{host}]' if ':' in host else host}:{port}")
 
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """uvicorn raises the signal again after an orderly end; a server that did as it was told exits 0."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A second signal, of either kind, ends at once."""
+        """A second signal, of either kind, ends at once; child processes notice and end."""
         if self.should_exit:
-            self.force_exit = True
+            os._exit(1)
         super().handle_exit(sig, frame)
 
 
@@ -91,8 +99,11 @@ def uvicorn_config(app: Any, settings: Settings, config: Config, *, factory: boo
     )  # fmt: skip
 
 
-def serve(settings: Settings, *, extra_routes: Sequence[BaseRoute] = (), greet: Callable[[str], None]) -> int:
-    """Serve until a signal; the exit code.
+def serve(
+    settings: Settings, *, extra_routes: Sequence[BaseRoute] = (), greet: Callable[[str], None],
+    around: Callable[[Gateway], Any] | None = None,
+) -> int:  # fmt: skip
+    """Serve until a signal; the exit code. *around* may put another application (the functions host) in front.
 
     Raises:
         ConfigError: before anything is served.
@@ -100,7 +111,8 @@ def serve(settings: Settings, *, extra_routes: Sequence[BaseRoute] = (), greet: 
     if settings.workers > 1:
         return serve_many(settings, greet)
     gateway = build(settings, extra_routes)
-    server = Server(uvicorn_config(gateway, settings, gateway.config), greet)
+    app = gateway if around is None else around(gateway)
+    server = Server(uvicorn_config(app, settings, gateway.config), greet)
     try:
         server.run()
     except SystemExit as exc:
