@@ -30,9 +30,11 @@ SPARE = 'base_url = "%s"\napi_key = "sk-spare-secret"\nretries = 0'
 
 @asynccontextmanager
 async def behind(*scripts, retries: int = 2):
-    async with scripted_upstream(*scripts) as upstream:
-        async with gateway_server(config_text(upstream.base_url, mock=MOCK % retries)) as served:
-            yield served, upstream
+    async with (
+        scripted_upstream(*scripts) as upstream,
+        gateway_server(config_text(upstream.base_url, mock=MOCK % retries)) as served,
+    ):
+        yield served, upstream
 
 
 @asynccontextmanager
@@ -68,8 +70,8 @@ async def test_what_may_pass_is_tried_again_until_it_does(name: str):
         answer = await ask(served.port, chat_request())
         record = await served.record()
 
-    assert (200, "Hello", "stop") == (answer.status, answer.text, answer.finish_reason)
-    assert (3, 3, "finished") == (len(upstream.seen), record["attempts"], record["ending"])
+    assert (answer.status, answer.text, answer.finish_reason) == (200, "Hello", "stop")
+    assert (len(upstream.seen), record["attempts"], record["ending"]) == (3, 3, "finished")
     assert upstream.seen[0].body == upstream.seen[2].body
 
 
@@ -77,7 +79,7 @@ async def test_a_plain_answer_is_tried_again_too():
     async with behind(BUSY, document(COMPLETION)) as (served, upstream):
         answer = await ask(served.port, chat_request(stream=False))
 
-    assert (200, COMPLETION, 2) == (answer.status, answer.json(), len(upstream.seen))
+    assert (answer.status, answer.json(), len(upstream.seen)) == (200, COMPLETION, 2)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
@@ -85,14 +87,14 @@ async def test_what_is_wrong_with_the_call_is_not_tried_again(status: int):
     async with behind(document({"error": {"message": "x"}}, status), stream(*HELLO)) as (served, upstream):
         await ask(served.port, chat_request())
 
-        assert 1 == len(upstream.seen)
+        assert len(upstream.seen) == 1
 
 
 async def test_tries_are_bounded():
     async with behind(BUSY) as (served, upstream):
         answer = await ask(served.port, chat_request())
 
-    assert (502, "upstream_error", 3) == (answer.status, answer.error["code"], len(upstream.seen))
+    assert (answer.status, answer.error["code"], len(upstream.seen)) == (502, "upstream_error", 3)
 
 
 async def test_a_long_retry_after_is_the_callers_to_wait_for():
@@ -100,8 +102,8 @@ async def test_a_long_retry_after_is_the_callers_to_wait_for():
         started = time.monotonic()
         answer = await ask(served.port, chat_request())
 
-    assert (429, "17", "rate_limit_exceeded") == (answer.status, answer.get("retry-after"), answer.error["code"])
-    assert 1 == len(upstream.seen)
+    assert (answer.status, answer.get("retry-after"), answer.error["code"]) == (429, "17", "rate_limit_exceeded")
+    assert len(upstream.seen) == 1
     assert time.monotonic() - started < 1
 
 
@@ -110,8 +112,8 @@ async def test_nothing_is_tried_again_after_the_first_token():
     async with two_targets([script, stream(*HELLO)], [stream(*HELLO)], retries=2) as (served, mock, spare):
         answer = await ask(served.port, chat_request("pair"), on_chunk=mock.gate.set)
 
-    assert ("Hel", "upstream_reset") == (answer.text, answer.stream_error["code"])
-    assert (1, 0) == (len(mock.seen), len(spare.seen))
+    assert (answer.text, answer.stream_error["code"]) == ("Hel", "upstream_reset")
+    assert (len(mock.seen), len(spare.seen)) == (1, 0)
 
 
 async def test_a_refused_connection_moves_to_the_next_target():
@@ -124,9 +126,9 @@ async def test_a_refused_connection_moves_to_the_next_target():
             refused = await ask(served.port, chat_request("mock/a"))
             record = await served.record()
 
-    assert ("Hello", "spare/b", 2) == (answer.text, record["target"], record["attempts"])
-    assert "b" == spare.seen[0].json()["model"]
-    assert (502, "upstream_reset") == (refused.status, refused.error["code"])
+    assert (answer.text, record["target"], record["attempts"]) == ("Hello", "spare/b", 2)
+    assert spare.seen[0].json()["model"] == "b"
+    assert (refused.status, refused.error["code"]) == (502, "upstream_reset")
     assert b"127.0.0.1" not in refused.body
 
 
@@ -144,14 +146,14 @@ FELL_BACK = {
 @pytest.mark.parametrize("name", FELL_BACK)
 async def test_the_next_target_answers_when_the_first_cannot(name: str):
     """Nothing of the first target's try is seen; its connection is closed."""
-    async with two_targets([FELL_BACK[name]], [stream(*HELLO)]) as (served, mock, spare):
+    async with two_targets([FELL_BACK[name]], [stream(*HELLO)]) as (served, _mock, spare):
         answer = await ask(served.port, chat_request("pair"))
         record = await served.record()
         metrics = served.gateway.metrics.render().decode()
 
-    assert ("Hello", "stop", 1) == (answer.text, answer.finish_reason, len(spare.seen))
-    assert ("spare/b", 2, "pair") == (record["target"], record["attempts"], record["model"])
-    assert "Bearer sk-spare-secret" == spare.seen[0].header("authorization")
+    assert (answer.text, answer.finish_reason, len(spare.seen)) == ("Hello", "stop", 1)
+    assert (record["target"], record["attempts"], record["model"]) == ("spare/b", 2, "pair")
+    assert spare.seen[0].header("authorization") == "Bearer sk-spare-secret"
     assert 'streamward_fallbacks_total{target="spare/b"} 1.0' in metrics
     assert 'streamward_upstream_errors_total{code=' in metrics
 
@@ -161,7 +163,7 @@ async def test_what_the_call_itself_did_wrong_does_not_move_to_the_next_target()
     async with two_targets([wrong], [stream(*HELLO)]) as (served, _, spare):
         answer = await ask(served.port, chat_request("pair"))
 
-    assert (400, "context_length_exceeded", 0) == (answer.status, answer.error["code"], len(spare.seen))
+    assert (answer.status, answer.error["code"], len(spare.seen)) == (400, "context_length_exceeded", 0)
 
 
 async def test_the_last_targets_error_is_told_when_all_fail():
@@ -169,7 +171,7 @@ async def test_the_last_targets_error_is_told_when_all_fail():
         answer = await ask(served.port, chat_request("pair"))
         record = await served.record()
 
-    assert (429, "9", "spare/b") == (answer.status, answer.get("retry-after"), record["target"])
+    assert (answer.status, answer.get("retry-after"), record["target"]) == (429, "9", "spare/b")
 
 
 async def test_provider_options_order_the_targets_and_are_not_forwarded():
@@ -180,10 +182,10 @@ async def test_provider_options_order_the_targets_and_are_not_forwarded():
         only = await ask(served.port, chat_request("pair", providerOptions={"gateway": {"only": ["nobody"]}}))
         wrong = await ask(served.port, chat_request("pair", providerOptions={"gateway": {"order": "spare"}}))
 
-    assert (0, 1) == (len(mock.seen), len(spare.seen))
-    assert {"openai": {"x": 1}} == spare.seen[0].json()["providerOptions"]
-    assert (400, "providerOptions.gateway.only") == (only.status, only.error["param"])
-    assert (400, "providerOptions.gateway.order") == (wrong.status, wrong.error["param"])
+    assert (len(mock.seen), len(spare.seen)) == (0, 1)
+    assert spare.seen[0].json()["providerOptions"] == {"openai": {"x": 1}}
+    assert (only.status, only.error["param"]) == (400, "providerOptions.gateway.only")
+    assert (wrong.status, wrong.error["param"]) == (400, "providerOptions.gateway.order")
 
 
 async def test_a_client_that_leaves_during_back_off_ends_the_tries():
@@ -193,10 +195,10 @@ async def test_a_client_that_leaves_during_back_off_ends_the_tries():
         await until(lambda: any(e.attempts is not None and e.attempts.timer is not None for e in served.gateway.active))
         call.cancel()
         record = await served.record()
-        timers = [e for e in served.gateway.active]
+        timers = list(served.gateway.active)
 
-    assert ("cancelled", 499, 1) == (record["ending"], record["status"], len(upstream.seen))
-    assert [] == timers
+    assert (record["ending"], record["status"], len(upstream.seen)) == ("cancelled", 499, 1)
+    assert timers == []
 
 
 async def test_the_client_cannot_name_hosts_keys_or_headers_of_the_provider():
@@ -210,7 +212,7 @@ async def test_the_client_cannot_name_hosts_keys_or_headers_of_the_provider():
         answer = await ask(served.port, data)
 
     seen = upstream.seen[0]
-    assert "Hello" == answer.text
+    assert answer.text == "Hello"
     assert ("Bearer sk-upstream-secret", f"127.0.0.1:{upstream.port}") == (seen.header("authorization"), seen.header("host"))
     assert b"evil" not in seen.head
     assert json.loads(seen.body)["model"] == "m"

@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from streamward.wire.chat_completions.errors import error_frame
+from streamward.wire.upstream_status import TRUNCATED
 from support.gateway_server import Served, config_text, gateway_server
 from support.raw_http import Answer, ask, chat_request
 from support.scripted_upstream import (
@@ -34,8 +36,6 @@ from support.scripted_upstream import (
     scripted_upstream,
     stream,
 )
-from streamward.wire.chat_completions.errors import error_frame
-from streamward.wire.upstream_status import TRUNCATED
 
 
 @asynccontextmanager
@@ -66,12 +66,12 @@ async def plain(*script) -> tuple[Answer, dict]:
 async def test_a_healthy_stream_ends_with_done():
     answer, record = await streamed(*stream(*HELLO))
 
-    assert (200, "Hello", "stop") == (answer.status, answer.text, answer.finish_reason)
+    assert (answer.status, answer.text, answer.finish_reason) == (200, "Hello", "stop")
     assert answer.frames[-1] == "[DONE]"
     assert all("usage" not in item or item["usage"] is None for item in answer.frames[:-1])
-    assert ("finished", "exact", 7, 2) == (
+    assert (
         record["ending"], record["grade"], record["input_tokens"], record["output_tokens"]
-    )  # fmt: skip
+    ) == ("finished", "exact", 7, 2)  # fmt: skip
 
 
 MIDWAY = (ROLE, delta("Hel"))
@@ -134,14 +134,14 @@ async def test_a_fault_after_the_first_token_is_one_error_frame(name: str):
 
     answer, record = await streamed(*stream(*MIDWAY, end=False), Fault.GATE, *script, limits="max_event_bytes = 200000")
 
-    assert (200, "Hel") == (answer.status, answer.text)
+    assert (answer.status, answer.text) == (200, "Hel")
     assert answer.finish_reason is None or "after the finish" in name
     assert answer.stream_error is not None
     assert code == answer.stream_error["code"]
     assert {"message", "type", "param", "code"} == set(answer.stream_error)
     assert b"boom" not in answer.body, "the provider's own words are not repeated"
     assert (ending, code, 1) == (record["ending"], record["code"], record["attempts"])
-    assert "estimated" == record["grade"]
+    assert record["grade"] == "estimated"
 
 
 HTML = b"<html><body>Bad gateway at 10.0.0.7</body></html>"
@@ -168,7 +168,9 @@ BEFORE_COMMIT = {
     "not HTTP": ([b"SSH-2.0-OpenSSH_9.2\r\n"], 502, "upstream_invalid"),
     "too many header fields": ([head(200, *(f"x-{i}: y" for i in range(300)))], 502, "upstream_invalid"),
     "a huge header field": ([head(200, "x-a: " + "y" * 100_000)], 502, "upstream_invalid"),
-    "a compression nobody asked for": ([head(200, "content-encoding: br", "content-length: 2") + b"ab"], 502, "upstream_invalid"),
+    "a compression nobody asked for": (
+        [head(200, "content-encoding: br", "content-length: 2") + b"ab"], 502, "upstream_invalid",
+    ),
     "30 interim answers": ([b"HTTP/1.1 103 Early\r\n\r\n" * 30, SSE, *map(http_chunk, HELLO), LAST], 502, "upstream_invalid"),
     "a redirect": ([head(307, "location: http://127.0.0.1:9/", "content-length: 0")], 502, "upstream_error"),
     "401 that echoes the key": (document({"error": {"message": "bad key sk-upstream-secret"}}, 401), 502, "upstream_auth"),
@@ -193,7 +195,7 @@ async def test_a_fault_before_the_first_token_is_a_status(name: str):
 
     assert (status, code) == (answer.status, answer.error["code"])
     assert {"message", "type", "param", "code"} == set(answer.error)
-    assert "application/json" == answer.get("content-type")
+    assert answer.get("content-type") == "application/json"
     for secret in (b"boom", b"10.0.0.7", b"sk-upstream-secret", b"127.0.0.1"):
         assert secret not in answer.body
     assert ("failed", code, status, 1, "mock/m") == (
@@ -201,15 +203,14 @@ async def test_a_fault_before_the_first_token_is_a_status(name: str):
     )  # fmt: skip
 
 
+PART = head(200, "content-length: 500", content_type="application/json") + b'{"id"'
+
 PLAIN_FAULTS = {
     "reset before the head": ([Fault.RESET], 502, "upstream_reset"),
-    "reset inside the body": ([head(200, "content-length: 500", content_type="application/json") + b'{"id"', Fault.RESET], 502,
-                              "upstream_reset"),
-    "closed inside the body": ([head(200, "content-length: 500", content_type="application/json") + b'{"id"', Fault.CLOSE], 502,
-                               "upstream_reset"),
+    "reset inside the body": ([PART, Fault.RESET], 502, "upstream_reset"),
+    "closed inside the body": ([PART, Fault.CLOSE], 502, "upstream_reset"),
     "stall before the head": ([Fault.STALL], 504, "upstream_timeout"),
-    "stall inside the body": ([head(200, "content-length: 500", content_type="application/json") + b'{"id"', Fault.STALL], 504,
-                              "upstream_timeout"),
+    "stall inside the body": ([PART, Fault.STALL], 504, "upstream_timeout"),
     "HTML with 200": (document(HTML, content_type="text/html"), 502, "upstream_invalid"),
     "HTML said to be JSON": (document(HTML), 502, "upstream_invalid"),
     "a JSON error with 200": (document({"error": {"message": "boom"}}), 502, "upstream_error"),
@@ -244,8 +245,8 @@ async def test_a_fault_of_an_answer_that_is_not_streamed_is_a_status(name: str):
 async def test_an_answer_that_is_not_streamed_passes_with_its_unknown_fields():
     answer, record = await plain(*document({**COMPLETION, "x_vendor": {"a": 1}}))
 
-    assert {**COMPLETION, "x_vendor": {"a": 1}} == answer.json()
-    assert ("finished", "exact", 9) == (record["ending"], record["grade"], record["input_tokens"] + record["output_tokens"])
+    assert answer.json() == {**COMPLETION, "x_vendor": {"a": 1}}
+    assert (record["ending"], record["grade"], record["input_tokens"] + record["output_tokens"]) == ("finished", "exact", 9)
 
 
 def sse(data: bytes) -> list:
@@ -302,7 +303,7 @@ async def test_a_harmless_deviation_comes_out_as_the_reference_says(name: str, a
         answer = await ask(served.port, chat_request(**options))
         record = await served.record()
 
-    assert (200, True, "Hello", "stop") == (answer.status, answer.complete, answer.text, answer.finish_reason)
+    assert (answer.status, answer.complete, answer.text, answer.finish_reason) == (200, True, "Hello", "stop")
     assert b"\r" not in answer.body
     assert all(block.startswith(b"data: ") for block in answer.body.split(b"\n\n")[:-1]), "a block that is not one data line"
     assert all(piece.endswith(b"\n\n") for piece in answer.chunks)
@@ -310,21 +311,21 @@ async def test_a_harmless_deviation_comes_out_as_the_reference_says(name: str, a
     assert answer.frames[-1] == "[DONE]"
     roles = [choice["delta"].get("role") for item in chunks for choice in item["choices"] if "role" in choice["delta"]]
     spoken = next(item for item in chunks if item["choices"])
-    assert (["assistant"], "assistant") == (roles, spoken["choices"][0]["delta"]["role"])
+    assert (roles, spoken["choices"][0]["delta"]["role"]) == (["assistant"], "assistant")
     assert all({"index", "delta", "finish_reason"} <= set(choice) for item in chunks for choice in item["choices"])
     usages = [item for item in chunks if item.get("usage")]
     assert int(asks_usage) == len(usages)
     if asks_usage:
-        assert ([], 7) == (usages[0]["choices"], usages[0]["usage"]["prompt_tokens"])
+        assert (usages[0]["choices"], usages[0]["usage"]["prompt_tokens"]) == ([], 7)
         assert usages[0] is chunks[-1]
-    assert ("finished", "exact", 7) == (record["ending"], record["grade"], record["input_tokens"])
+    assert (record["ending"], record["grade"], record["input_tokens"]) == ("finished", "exact", 7)
 
 
 async def test_a_stream_without_usage_is_estimated():
     answer, record = await streamed(*stream(*HELLO[:4], DONE))
 
     assert answer.frames[-1] == "[DONE]"
-    assert ("finished", "estimated") == (record["ending"], record["grade"])
+    assert (record["ending"], record["grade"]) == ("finished", "estimated")
     assert record["output_tokens"] > 0
 
 
@@ -332,7 +333,7 @@ async def test_usage_is_always_asked_of_the_provider():
     async with behind(stream(*HELLO)) as (served, upstream):
         await ask(served.port, chat_request())
 
-    assert {"include_usage": True} == upstream.seen[0].json()["stream_options"]
+    assert upstream.seen[0].json()["stream_options"] == {"include_usage": True}
 
 
 def call(index: int | None = 0, **more) -> bytes:
@@ -353,10 +354,10 @@ async def test_tool_fragments_without_index_and_id_are_mended():
     answer, record = await streamed(*script)
 
     fragments = [item for c in answer.frames[:-1] for ch in c["choices"] for item in ch["delta"].get("tool_calls", ())]
-    assert [0, 0, 1] == [fragment["index"] for fragment in fragments]
-    assert [True, False, True] == [bool(fragment.get("id")) for fragment in fragments]
-    assert ['{"a":', "1}", '{"b":2}'] == [fragment["function"]["arguments"] for fragment in fragments]
-    assert ("tool_calls", "tool_calls") == (answer.finish_reason, record["finish_reason"])
+    assert [fragment["index"] for fragment in fragments] == [0, 0, 1]
+    assert [bool(fragment.get("id")) for fragment in fragments] == [True, False, True]
+    assert [fragment["function"]["arguments"] for fragment in fragments] == ['{"a":', "1}", '{"b":2}']
+    assert (answer.finish_reason, record["finish_reason"]) == ("tool_calls", "tool_calls")
 
 
 async def test_unknown_fields_pass_on_the_same_dialect():
@@ -365,15 +366,15 @@ async def test_unknown_fields_pass_on_the_same_dialect():
 
     answer, _ = await streamed(*script)
 
-    assert {"a": None} == answer.frames[1]["x_vendor"]
-    assert [1] == answer.frames[1]["choices"][0]["delta"]["x"]
+    assert answer.frames[1]["x_vendor"] == {"a": None}
+    assert answer.frames[1]["choices"][0]["delta"]["x"] == [1]
 
 
 async def test_line_separators_are_escaped():
     """U+2028, U+2029 and U+0085 raw break every reader that splits with str.splitlines."""
     answer, _ = await streamed(*stream(ROLE, delta("a\u2028b\u2029c\u0085d"), delta("e\u2028"), *HELLO[3:]))
 
-    assert "a\u2028b\u2029c\u0085de\u2028" == answer.text
+    assert answer.text == "a\u2028b\u2029c\u0085de\u2028"
     assert len(answer.body.decode().splitlines()) == answer.body.count(b"\n")
 
 
@@ -387,9 +388,9 @@ async def test_several_choices_pass_through():
 
     texts = ["".join(ch["delta"].get("content") or "" for c in answer.frames[:-1] for ch in c["choices"] if ch["index"] == n)
              for n in (0, 1)]  # fmt: skip
-    assert ["a", "bc"] == texts
+    assert texts == ["a", "bc"]
     assert answer.frames[-1] == "[DONE]"
-    assert "finished" == record["ending"]
+    assert record["ending"] == "finished"
 
 
 async def test_done_while_one_of_two_choices_is_open_is_a_truncation():
@@ -419,7 +420,7 @@ async def test_a_gzip_bomb_meets_the_event_bound_not_the_memory():
 
     answer, record = await streamed(*script)
 
-    assert 502 == answer.status
+    assert answer.status == 502
     assert record["code"] in ("content_too_large", "upstream_invalid")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10, "KiB of memory taken"
 
@@ -429,7 +430,7 @@ async def test_a_compressed_stream_is_read_all_the_same():
 
     answer, _ = await streamed(head(200, "content-encoding: gzip", f"content-length: {len(packed)}") + packed)
 
-    assert "Hello" == answer.text
+    assert answer.text == "Hello"
     assert answer.get("content-encoding") is None
 
 
@@ -440,8 +441,9 @@ async def test_only_rate_limit_and_request_ids_of_the_providers_head_are_passed_
 
     answer, _ = await streamed(*script)
 
-    assert ("req-1", "5") == (answer.get("x-request-id"), answer.get("x-ratelimit-remaining-requests"))
-    assert not {"set-cookie", "server", "access-control-allow-origin", "strict-transport-security"} & dict(answer.headers).keys()
+    assert (answer.get("x-request-id"), answer.get("x-ratelimit-remaining-requests")) == ("req-1", "5")
+    kept_back = {"set-cookie", "server", "access-control-allow-origin", "strict-transport-security"}
+    assert not kept_back & dict(answer.headers).keys()
 
 
 async def test_other_streams_go_on_while_one_fails():
@@ -453,7 +455,8 @@ async def test_other_streams_go_on_while_one_fails():
             await asyncio.sleep(0.005)
         await seen.write(http_chunk(FINISH + USAGE_CHUNK + DONE) + LAST)
 
-    faults = [[*stream(*MIDWAY, end=False), *AFTER_COMMIT[name][0]] for name in ("reset", "bad chunk framing", "junk instead of JSON", "a huge line")]
+    names = ("reset", "bad chunk framing", "junk instead of JSON", "a huge line")
+    faults = [[*stream(*MIDWAY, end=False), *AFTER_COMMIT[name][0]] for name in names]
     async with behind(slow, slow, slow, *faults) as (served, upstream):
         good = [asyncio.create_task(ask(served.port, chat_request())) for _ in range(3)]
         await upstream.request(2)
@@ -461,7 +464,7 @@ async def test_other_streams_go_on_while_one_fails():
         answers = await asyncio.gather(*good)
 
     assert all(answer.status == 502 or answer.stream_error is not None for answer in bad)
-    assert ["x" * 20] * 3 == [answer.text for answer in answers]
+    assert [answer.text for answer in answers] == ["x" * 20] * 3
     assert all(answer.frames[-1] == "[DONE]" for answer in answers)
 
 

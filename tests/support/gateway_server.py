@@ -24,6 +24,7 @@ from streamward.gateway.serve import HTTP_PROTOCOL
 from support.raw_http import KEY
 
 PATIENCE_S = 15.0
+UPSTREAM_KEY = "sk-upstream-secret"
 COMMAND = (sys.executable, "-c", "from streamward.cli.main import main; main()")
 
 
@@ -72,7 +73,7 @@ class Served:
 def config_text(upstream: str = "http://127.0.0.1:9/v1", **tables: str) -> str:
     """A configuration with one provider ``mock``; *tables* add lines to the tables they name."""
     mock = tables.pop("mock", "timeouts = { connect = 2, first_byte = 0.4, idle = 0.4, total = 30 }\nretries = 0")
-    lines = [f'[auth]\nkeys = ["{KEY}"]', f'[providers.mock]\nbase_url = "{upstream}"\napi_key = "sk-upstream-secret"\n{mock}']
+    lines = [f'[auth]\nkeys = ["{KEY}"]', f'[providers.mock]\nbase_url = "{upstream}"\napi_key = "{UPSTREAM_KEY}"\n{mock}']
     lines += [f"[{name.replace('__', '.')}]\n{text}" for name, text in tables.items()]
     return "\n".join(lines)
 
@@ -118,7 +119,7 @@ async def running(settings: uvicorn.Config) -> AsyncIterator[tuple[QuietServer, 
 async def until(condition: Any, patience_s: float = PATIENCE_S) -> None:
     """Return once *condition* holds; fail when it does not in time."""
     async with asyncio.timeout(patience_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.005)
 
 
@@ -130,6 +131,7 @@ class Process:
         self.lines = lines
         self.url = next(re.search(r"http://\S+", line).group(0) for line in lines if "listening on" in line)  # type: ignore[union-attr]
         self.port = int(self.url.rpartition(":")[2])
+        self.page_origin = ""  # of browser pages, where the configuration allows one
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
