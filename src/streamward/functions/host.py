@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from streamward.functions.scan import Scan, scan
 TICK_S = 0.1  # freezes, unfinished lines
 MEMORY_TICKS = 10  # memory is sampled every second
 DEV_DRAIN_S, SERVE_DRAIN_S = 1.0, 30.0
+SWITCH_S = 0.001  # how long the threads of drains and console may keep the loop from the interpreter
 CUT_S = 1.0  # for workers to report the end of streams cut by shutdown
 STOP_S = 6.0  # lifespan shutdown and a little
 RETRY_AFTER_S = 1
@@ -102,6 +104,7 @@ class FunctionsHost:
         """Start workers and drains; returns when every worker is ready or has failed (bounded by init_timeout)."""
         self.loop = asyncio.get_running_loop()
         raise_file_limit()
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_S))
         self.zygote = Zygote(self.loop)
         self.zygote.start()
         if self.scan.project.drains:

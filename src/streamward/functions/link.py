@@ -137,7 +137,7 @@ class Pong(Struct, tag="pong"):
 FromWorker = Imported | Ready | Modules | Done | Lingers | Pong
 
 
-class LogRecord(Struct, array_like=True, omit_defaults=True):
+class LogRecord(Struct, array_like=True, omit_defaults=True, gc=False):
     """One line (or logging record) on its way from a worker; ``dropped`` counts lines that are not coming."""
 
     request_id: str | None

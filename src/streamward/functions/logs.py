@@ -22,7 +22,7 @@ REMEMBERED = 2_000  # finished requests whose late lines still get their numbers
 LEVELS = {"debug": 0, "info": 1, "warning": 2, "error": 3, "fatal": 4}
 
 
-class Entry(Struct, rename="camel", omit_defaults=True, kw_only=True):
+class Entry(Struct, rename="camel", omit_defaults=True, kw_only=True, gc=False):
     """One log entry, in the fields of Vercel's log drains."""
 
     id: str

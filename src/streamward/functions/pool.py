@@ -208,6 +208,9 @@ class Pool(Owner):
                     self.host.metrics.count("streamward_worker_restarts", self.key, "reload")
                     old.retire("reload")
         self.ready_once.set()
+        for lane in self.lanes.values():
+            if lane.error:  # came between the failed import and this report
+                lane.fail_all("FUNCTION_INVOCATION_FAILED", lane.error)
         self.advance()
 
     def worker_idle(self, worker: WorkerProcess) -> None:

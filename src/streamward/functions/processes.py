@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 STACKS_S = 0.3  # how long a dying worker may take to write its stacks
 PATIENCE_S = 0.5  # between two looks at a worker that holds an overdue invocation
 STOP_S = 5.0  # lifespan shutdown
-LOG_PACKETS_PER_TURN = 8
+LOG_BYTES_PER_TURN = 16 << 10  # about a millisecond of work; then the streams get a turn
+EVERYTHING = 8 << 20  # more than a socket can hold
 LOG_PACKET_BYTES = 1 << 20  # more than any: one line of 256 KiB, or a batch of 64 KiB and one such line
 PIPE_BYTES = 64 << 10
 PARTIAL_S = 1.0
@@ -139,6 +140,8 @@ class WorkerProcess:
         self.memory_bytes = 0
         self.stacks: list[bytes] = []
         self.overdue: set[str] = set()
+        self.finishing: list[tuple[Invocation, int]] = []
+        self.log_bytes = 0
         control, theirs = packet_pair()
         log_sock, log_theirs = packet_pair()
         log_sock.setblocking(False)
@@ -199,11 +202,28 @@ class WorkerProcess:
         invocation = self.invocations.get(request_id)
         if invocation is None:  # it was given to another worker
             return
-        self.read_everything(end_lines=len(self.invocations) == 1)
-        self.forget(invocation)
-        invocation.worker_done()
-        self.owner.worker_idle(self)
-        self.consider_end()
+        invocation.read_rest()
+        self.finishing.append((invocation, EVERYTHING))
+        self.finish_done()
+
+    def finish_done(self) -> None:
+        """Take the last lines of invocations that are over, some per turn, before their end is reported."""
+        before = self.log_bytes
+        emptied = self.read_logs()
+        finishing, self.finishing = self.finishing, []
+        for invocation, left in finishing:
+            left -= self.log_bytes - before
+            if not emptied and left > 0 and not self.gone:
+                self.finishing.append((invocation, left))
+                continue
+            self.read_pipes(end_lines=len(self.invocations) == 1)
+            self.forget(invocation)
+            invocation.worker_done()
+        if self.finishing:
+            self.loop.call_soon(self.finish_done)
+        elif finishing:
+            self.owner.worker_idle(self)
+            self.consider_end()
 
     def take(self, invocation: Invocation, file: str) -> None:
         self.invocations[invocation.request_id] = invocation
@@ -294,18 +314,24 @@ class WorkerProcess:
 
     # -- listening
 
-    def read_logs(self, limit: int = LOG_PACKETS_PER_TURN) -> None:
-        for _ in range(limit):
+    def read_logs(self, limit: int = LOG_BYTES_PER_TURN) -> bool:
+        """Read about *limit* bytes of records; True when there are no more now."""
+        taken = 0
+        while taken < limit:
             try:
                 data = self.log_sock.recv(LOG_PACKET_BYTES)
             except BlockingIOError:
-                return
+                return True
             except OSError:
                 data = b""
             if not data:
-                self.loop.remove_reader(self.log_sock.fileno())
-                return
+                if self.log_sock.fileno() >= 0:
+                    self.loop.remove_reader(self.log_sock.fileno())
+                return True
+            self.log_bytes += len(data)
+            taken += len(data)
             self.owner.worker_records(self, link.unpack_logs(data))
+        return False
 
     def read_pipe(self, fd: int) -> bool:
         """Read once; False when there is nothing (more)."""
@@ -335,7 +361,10 @@ class WorkerProcess:
 
     def read_everything(self, *, end_lines: bool) -> None:
         """What has been said up to now, before somebody's end is reported."""
-        self.read_logs(1000)
+        self.read_logs(EVERYTHING)
+        self.read_pipes(end_lines=end_lines)
+
+    def read_pipes(self, *, end_lines: bool) -> None:
         for fd in self.pipes:
             while self.read_pipe(fd):
                 pass

@@ -24,7 +24,7 @@ from streamward.functions.worker.context import CURRENT
 MAX_LINE = 256 << 10  # bytes of one line; the rest is cut and said to be
 MAX_WAITING = 10_000  # records a slow front may leave with us
 MAX_WAITING_BYTES = 8 << 20
-BATCH_BYTES = 64 << 10  # per packet: well below the socket's buffer
+BATCH_BYTES = 16 << 10  # per packet: about what the front takes in one turn
 PARTIAL_S = 1.0  # a line without its newline is sent after this long
 DONE_WAIT_S = 2.0  # how long the end of an invocation waits for its last lines to leave
 

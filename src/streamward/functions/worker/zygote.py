@@ -21,6 +21,7 @@ from streamward.functions import link
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 LIBC = ctypes.CDLL(None, use_errno=True)
+WORKER_NICE = 3  # the front comes first: a spinning function must not take its turns
 MAX_PACKET = 1 << 20  # a spawn carries the whole environment
 
 
@@ -118,6 +119,7 @@ def become_worker(front: socket.socket, message: link.Spawn, fds: list[int], par
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         os.setpgid(0, 0)
+        os.nice(WORKER_NICE)
         LIBC.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         if os.getppid() != parent:  # it died before the line above
             os._exit(1)
