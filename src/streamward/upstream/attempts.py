@@ -47,6 +47,20 @@ class Target(Struct, frozen=True):
         return self.upstream.profile
 
 
+class RetryPolicy(Struct, frozen=True, kw_only=True):
+    """How often one target is tried again before ``commit``, and how long to wait in between."""
+
+    retries: int | None = None
+    """None: as the upstream says."""
+    backoff_s: float = BACKOFF_S
+    backoff_max_s: float = BACKOFF_MAX_S
+    max_wait_s: float = MAX_RETRY_WAIT_S
+    """Longest wait that is accepted, from a Retry-After too; a longer one ends the tries."""
+
+
+GATEWAY_POLICY = RetryPolicy()
+
+
 class Outcome(Protocol):
     """Who waits for the answer. ``gave_up`` is the last call, if it comes."""
 
@@ -69,8 +83,9 @@ class Attempts:
 
     def __init__(
         self, targets: Sequence[Target], render: Callable[[Target], bytes], outcome: Outcome, *, stream: bool,
-        on_failure: Callable[[Target, ErrorInfo], None] | None = None,
+        on_failure: Callable[[Target, ErrorInfo], None] | None = None, policy: RetryPolicy = GATEWAY_POLICY,
     ) -> None:  # fmt: skip
+        self.policy = policy
         self.targets = targets
         self.render = render
         self.outcome = outcome
@@ -159,8 +174,9 @@ class Attempts:
             self.over = True
             self.outcome.broke(error)
             return
-        wait = error.retry_after_s if error.retry_after_s is not None else backoff(self.tries_here)
-        if error.safe_to_retry and self.tries_here <= target.upstream.retries and wait <= MAX_RETRY_WAIT_S:
+        wait = error.retry_after_s if error.retry_after_s is not None else backoff(self.tries_here, self.policy)
+        retries = target.upstream.retries if self.policy.retries is None else self.policy.retries
+        if error.safe_to_retry and self.tries_here <= retries and wait <= self.policy.max_wait_s:
             self.timer = asyncio.get_running_loop().call_later(wait, self.start)
             return
         if self.position + 1 < len(self.targets) and error.code not in NEVER_ELSEWHERE:
@@ -271,6 +287,6 @@ def retry_after(headers: dict[str, str]) -> float | None:
 MAX_RETRY_AFTER_S = 86400.0
 
 
-def backoff(tries: int) -> float:
-    """Full jitter over a doubling bound."""
-    return random.uniform(0.5, 1.0) * min(BACKOFF_S * float(2 ** (tries - 1)), BACKOFF_MAX_S)  # noqa: S311 - not a secret
+def backoff(tries: int, policy: RetryPolicy = GATEWAY_POLICY) -> float:
+    """Jitter under a doubling bound."""
+    return random.uniform(0.5, 1.0) * min(policy.backoff_s * 2.0 ** (tries - 1), policy.backoff_max_s)  # noqa: S311 - not a secret

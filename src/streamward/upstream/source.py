@@ -15,7 +15,7 @@ from streamward.dataplane.client import AnswerHead
 from streamward.errors import ErrorInfo
 from streamward.events import TERMINAL, Error, Event, Finish, Start, is_content
 from streamward.reply import replay
-from streamward.upstream.attempts import Attempts, Target
+from streamward.upstream.attempts import GATEWAY_POLICY, Attempts, RetryPolicy, Target
 from streamward.wire import json_text
 from streamward.wire.dialect import Decoded
 from streamward.wire.table import decoded
@@ -32,9 +32,9 @@ class EventSource:
     the connection to the provider at once.
     """
 
-    def __init__(self, call: Call, targets: Sequence[Target]) -> None:
+    def __init__(self, call: Call, targets: Sequence[Target], policy: RetryPolicy = GATEWAY_POLICY) -> None:
         self.call = call
-        self.attempts = Attempts(targets, self.render, self, stream=call.stream)
+        self.attempts = Attempts(targets, self.render, self, stream=call.stream, policy=policy)
         self.decoder: Decoded | None = None
         self.held: list[Event] = []
         self.buffer: list[Event] = []

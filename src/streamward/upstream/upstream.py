@@ -6,6 +6,7 @@ and nowhere else; nothing a client sends reaches hosts, headers or keys of this 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Protocol
 from urllib.parse import quote, urlsplit
@@ -74,6 +75,17 @@ class HttpUpstream:
         }
         self.fields = render_fields(fields.items())
         self.heads: dict[tuple[str, bool], bytes] = {}
+
+    def with_headers(self, headers: Mapping[str, str]) -> HttpUpstream:
+        """The same provider, its requests with *headers* added; they come after, and instead of, its own."""
+        names = {name.lower().encode() for name in headers}
+        kept = [line for line in self.fields.split(b"\r\n") if line and line.split(b":", 1)[0] not in names]
+        changed = copy.copy(self)
+        changed.fields = b"".join(line + b"\r\n" for line in kept) + render_fields(
+            (name.lower(), value) for name, value in headers.items()
+        )
+        changed.heads = {}
+        return changed
 
     def head(self, path: str, *, stream: bool) -> bytes:
         key = (path, stream)

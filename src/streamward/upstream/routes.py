@@ -1,0 +1,149 @@
+"""From a model name to the targets to try.
+
+Named models come first; then ``provider/model`` for a configured or known provider (split at the first slash); then
+``creator/model`` and bare names by the catalogue. Used by the gateway (with its configuration) and by the SDK (with
+the environment alone). Connections are the pool's, choosing among targets is the caller's.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from streamward.dataplane.client import Timeouts
+from streamward.dataplane.pool import Pool
+from streamward.errors import ModelNotFound
+from streamward.upstream import catalogue
+from streamward.upstream.attempts import Target
+from streamward.upstream.demo import MODELS as DEMO_MODELS
+from streamward.upstream.demo import DemoUpstream, parse_model
+from streamward.upstream.providers import LOCAL_SERVERS, PROVIDERS, Auth, Provider
+from streamward.upstream.upstream import DEFAULT_RETRIES, HttpUpstream, Upstream
+from streamward.wire.dialect import Profile
+
+MAX_TARGETS = 16  # a request may list more; nobody waits for the seventeenth
+MAX_NAMES = 4096  # clients choose the names; past this they are resolved each time
+
+
+class Setting(Struct, frozen=True, kw_only=True):
+    """How one provider is used; ``None`` and empty fields leave what its row says."""
+
+    base_url: str | None = None
+    dialect: str | None = None
+    api_key: str | None = None
+    auth: Auth | None = None
+    timeouts: Timeouts = Timeouts()
+    headers: Mapping[str, str] = {}
+    retries: int = DEFAULT_RETRIES
+    profile: Profile | None = None
+    models: tuple[str, ...] = ()
+    """Model ids to list."""
+
+
+class Routes:
+    """The upstreams there are, and which of them serve a name. Replaced as a whole on reload."""
+
+    def __init__(
+        self, pool: Pool, providers: Mapping[str, Setting] | None = None, models: Mapping[str, tuple[str, ...]] | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self.pool = pool
+        self.providers = providers or {}
+        self.models = models or {}
+        self.environ = os.environ if environ is None else environ
+        self.upstreams: dict[str, Upstream] = {}
+        self.missing_keys: dict[str, tuple[str, ...]] = {}
+        self.names: dict[str, list[Target]] = {}  # resolved names; bounded by MAX_NAMES
+        self.upstreams["demo"] = DemoUpstream(self.providers.get("demo", Setting()).timeouts)
+        for row in PROVIDERS.values():
+            self.add_known(row, self.providers.get(row.name))
+        for name, setting in self.providers.items():
+            if name not in PROVIDERS and name not in ("demo", "local"):
+                self.upstreams[name] = http_upstream(
+                    Provider(name=name, base_url=setting.base_url or ""), setting, setting.api_key, pool
+                )  # fmt: skip
+
+    def add_known(self, row: Provider, setting: Setting | None) -> None:
+        found = (self.environ[name] for name in row.key_env if self.environ.get(name))
+        key = (setting.api_key if setting else None) or next(found, None)
+        url = self.environ.get(row.url_env or "") or None
+        if row.name in LOCAL_SERVERS:
+            if setting is None and url is None:
+                return
+        elif row.auth != "none" and key is None and not (setting and setting.base_url):
+            self.missing_keys[row.name] = row.key_env
+            return
+        if url is not None:
+            row = replace(row, base_url=url if "://" in url else f"http://{url}")
+        self.upstreams[row.name] = http_upstream(row, setting, key, self.pool)
+
+    def targets(self, model: str) -> list[Target]:
+        """The targets for *model*, in the order to try.
+
+        Raises:
+            ModelNotFound: nobody serves it; the message lists near names.
+        """
+        found = self.names.get(model)
+        if found is None:
+            found = self.resolve(model)
+            if len(self.names) < MAX_NAMES:
+                self.names[model] = found
+        return found
+
+    def resolve(self, model: str) -> list[Target]:
+        named = self.models.get(model)
+        if named is not None:
+            return [target for name in named for target in self.direct(name)][:MAX_TARGETS]
+        return self.direct(model)
+
+    def direct(self, model: str) -> list[Target]:
+        head, slash, rest = model.partition("/")
+        if slash and head in self.upstreams:
+            if head == "demo":
+                parse_model(rest)
+            return [Target(self.upstreams[head], rest)]
+        creator, name = (head, rest) if slash else (catalogue.creator_of(model), model)
+        if creator is not None:
+            found = [
+                Target(self.upstreams[provider], target)
+                for provider, target in catalogue.serving(creator, name)
+                if provider in self.upstreams
+            ]
+            if found:
+                return found[:MAX_TARGETS]
+        raise self.unknown(model, head if slash else creator)
+
+    def unknown(self, model: str, head: str | None) -> ModelNotFound:
+        candidates = [head or "", *(provider for provider, _ in catalogue.serving(head or "", ""))]
+        keyless = next((provider for provider in candidates if provider in self.missing_keys), None)
+        if keyless is not None:
+            variable = self.missing_keys[keyless][0]
+            return ModelNotFound(
+                f"the model {model[:80]!r} is served by {keyless}, which has no key here: set {variable}", param="model"
+            )
+        near = difflib.get_close_matches(model, self.listed(), 3, 0.4)
+        hint = f"; near names: {', '.join(near)}" if near else "; see GET /v1/models"
+        return ModelNotFound(f"no target serves the model {model[:80]!r}{hint}", param="model")
+
+    def listed(self) -> list[str]:
+        """Model ids that can be named for sure: configured ones, and those of providers without a catalogue."""
+        ids = [*self.models, *(f"demo/{kind}" for kind in DEMO_MODELS)]
+        for name, upstream in self.upstreams.items():
+            setting = self.providers.get(name)
+            models = (setting.models if setting else ()) or getattr(upstream, "models", ())
+            ids.extend(f"{name}/{model}" for model in models)
+        return ids
+
+
+def http_upstream(row: Provider, setting: Setting | None, key: str | None, pool: Pool) -> HttpUpstream:
+    """The upstream for *row* as *setting* modifies it."""
+    setting = setting or Setting()
+    return HttpUpstream(
+        row.name, setting.base_url or row.base_url, pool=pool, dialect=setting.dialect or row.dialect,
+        profile=setting.profile or row.profile, api_key=key, auth=setting.auth or row.auth,
+        headers={**dict(row.headers), **setting.headers}, timeouts=setting.timeouts, retries=setting.retries,
+    )  # fmt: skip
