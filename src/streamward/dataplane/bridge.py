@@ -54,9 +54,9 @@ class AsgiExchange:
         try:
             await app(scope, self.receive, self.send)
         except Exception:
-            log.exception("asgi_application_failed")
             if self.gone:
-                return
+                return  # whatever it was: writing to a client that has left raises, as the specification asks
+            log.exception("asgi_application_failed")
             if not self.started:
                 body = b'{"error":{"message":"the server failed","type":"server_error","param":null,"code":"server_error"}}'
                 self.sink.start(500, b"content-type: application/json\r\n", length=len(body))

@@ -90,6 +90,7 @@ class UpstreamCall:
         self.paused = False
         self.reused = False
         self.got_bytes = False
+        self.heard = False
         now = pool.loop.time()
         self.total_at = now + timeouts.total if timeouts.total else FOREVER
         self.quiet_at = now + timeouts.first_byte if timeouts.first_byte else FOREVER
@@ -104,8 +105,7 @@ class UpstreamCall:
     def resume(self) -> None:
         self.paused = False
         if self.connection is not None:
-            if self.got_bytes and self.timeouts.idle:
-                self.quiet_at = self.pool.loop.time() + self.timeouts.idle
+            self.heard = self.heard or self.got_bytes  # the deadline begins anew
             self.connection.transport.resume_reading()
 
     def let_go(self) -> None:
@@ -130,6 +130,10 @@ class UpstreamCall:
         self.pool.ticker.discard(self)
 
     def tick(self, now: float) -> None:
+        if self.heard:
+            self.heard = False
+            self.got_bytes = True
+            self.quiet_at = now + self.timeouts.idle if self.timeouts.idle else FOREVER
         if now >= self.total_at:
             self.fail_with("upstream_timeout", f"the provider took longer than {self.timeouts.total:g} s", 504)
         elif now >= self.quiet_at and not self.paused:
@@ -163,9 +167,7 @@ class UpstreamCall:
             connection.transport.pause_reading()
 
     def body(self, data: bytes) -> None:
-        self.got_bytes = True
-        if self.timeouts.idle:
-            self.quiet_at = self.pool.loop.time() + self.timeouts.idle
+        self.heard = True  # the next tick moves the deadline: no clock is read per token
         if not self.done:
             self.receiver.data_received(data)
 

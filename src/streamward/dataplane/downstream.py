@@ -131,8 +131,8 @@ class Downstream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.closing and not self.serving:
             return
-        if self.serving:
-            if not self.body_done:
+        if self.serving or self.write_paused:
+            if self.serving and not self.body_done:
                 self.body_data(data)
                 return
             self.buffer += data
@@ -149,7 +149,7 @@ class Downstream(asyncio.Protocol):
             return
         self.parsing = True
         try:
-            while self.buffer and not self.serving and not self.closing:
+            while self.buffer and not self.serving and not self.closing and not self.write_paused:
                 if not self.next_request():
                     break
         finally:
@@ -359,6 +359,12 @@ class Downstream(asyncio.Protocol):
             self.close()
             return
         self.deadline = self.loop.time() + self.limits.keep_alive_s
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Take up the requests that waited; not while the client leaves earlier answers unread."""
+        if self.write_paused:
+            return
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
@@ -395,6 +401,8 @@ class Downstream(asyncio.Protocol):
         self.write_paused = False
         if self.exchange is not None:
             self.exchange.resume()
+        elif not self.serving and not self.closing:
+            self.go_on()
 
 
 class DateLine:

@@ -49,8 +49,8 @@ class CallExchange:
 
     __slots__ = (
         "asked", "attempts", "body", "body_bytes", "body_timeout_s", "call", "caller", "committed", "cors", "detached",
-        "dialect", "drain_at", "gateway", "held", "include_usage", "is_stream", "last_at", "module", "over", "record",
-        "relay", "reply", "reply_bytes", "sink", "started_at", "upstream_fields",
+        "dialect", "drain_at", "gateway", "held", "include_usage", "is_stream", "last_at", "module", "moved", "over",
+        "record", "relay", "reply", "reply_bytes", "sink", "started_at", "upstream_fields",
     )  # fmt: skip
 
     def __init__(self, gateway: Gateway, request: Request, sink: Sink, dialect: str, caller: Caller, cors: bytes) -> None:
@@ -79,6 +79,7 @@ class CallExchange:
         self.detached = False
         self.over = False
         self.last_at = FOREVER
+        self.moved = False  # something was sent since the last tick
         self.drain_at = FOREVER
 
     # -- the request
@@ -163,7 +164,7 @@ class CallExchange:
             return
         out = relay.feed(data)
         if self.committed:
-            self.last_at = self.gateway.loop.time()
+            self.moved = True
             if relay.ended:
                 self.end_stream(out)
             elif out and not self.detached:
@@ -328,6 +329,9 @@ class CallExchange:
                 if relay is not None:
                     self.account(relay.usage, relay.events)
                 self.close("cancelled")
+        elif self.moved:
+            self.moved = False
+            self.last_at = now
         elif streams.keepalive_s and now - self.last_at >= streams.keepalive_s:
             self.last_at = now
             self.sink.write(KEEP_ALIVE)
