@@ -48,9 +48,19 @@ class Seen:
         return None
 
     async def write(self, data: bytes) -> None:
-        self.writer.write(data)
-        self.written += len(data)
-        await self.writer.drain()
+        try:
+            self.writer.write(data)
+            self.written += len(data)
+            await self.writer.drain()
+        except ConnectionError:
+            self.leave()
+            raise
+
+    def leave(self) -> None:
+        """The caller is gone."""
+        if not self.gone.is_set():
+            self.gone_at = time.monotonic()
+            self.gone.set()
 
     async def wait_gone(self) -> float:
         """When the caller closed the connection (``time.monotonic``)."""
@@ -152,8 +162,7 @@ async def watch_close(reader: asyncio.StreamReader, seen: Seen) -> bytes | None:
         byte = b""
     if byte:
         return byte
-    seen.gone_at = time.monotonic()
-    seen.gone.set()
+    seen.leave()
     return None
 
 
