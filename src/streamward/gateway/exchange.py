@@ -17,14 +17,14 @@ from streamward.dataplane.exchange import Request, Sink
 from streamward.errors import ErrorInfo, InvalidRequest, StreamwardError
 from streamward.events import Usage
 from streamward.gateway.auth import Caller
-from streamward.gateway.records import Record
+from streamward.gateway.records import Ending, Record
 from streamward.reply import Reply
 from streamward.upstream.attempts import Attempts, Target
 from streamward.wire import json_text
 from streamward.wire.chat_completions.reply import look_at_reply
 from streamward.wire.chat_completions.request import validate
 from streamward.wire.dialect import Context, Dialect
-from streamward.wire.relay import Relay
+from streamward.wire.relay import Relay, stop_relay
 from streamward.wire.sse import KEEP_ALIVE
 from streamward.wire.table import dialect as dialect_module
 from streamward.wire.table import relay as make_relay
@@ -41,6 +41,8 @@ STREAM_FIELDS = (
 )
 JSON_FIELDS = b"content-type: application/json\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\n"
 SHUTDOWN = ErrorInfo("server_shutdown", "the server is shutting down; send the request again", 503, retry_after_s=1)
+STOPPED = ErrorInfo("cancelled", "the stream was stopped on request", 499)
+ENDINGS: dict[str, Ending] = {"stream_truncated": "truncated", "cancelled": "cancelled"}
 FOREVER = float("inf")
 
 
@@ -94,13 +96,20 @@ class CallExchange:
     def body_ended(self) -> None:
         if self.over:
             return
-        body = self.body[0] if len(self.body) == 1 else b"".join(self.body)
-        self.body = []
         try:
-            targets = self.plan(json_text.decode_object(body))
+            targets = self.plan(json_text.decode_object(self.take_body()))
         except StreamwardError as exc:
             self.refuse(exc.info)
             return
+        self.run(targets)
+
+    def take_body(self) -> bytes:
+        body = self.body[0] if len(self.body) == 1 else b"".join(self.body)
+        self.body = []
+        return body
+
+    def run(self, targets: list[Target]) -> None:
+        """Try *targets*, from here on with everything that is due to a call in progress."""
         self.gateway.begin(self)
         self.attempts = Attempts(
             targets, self.render, self, stream=self.is_stream, on_failure=self.gateway.failed_try
@@ -117,12 +126,15 @@ class CallExchange:
                 raise InvalidRequest("stream_options is only allowed with stream: true", param="stream_options")
             self.include_usage = options is not None and bool(options.include_usage)
         else:
-            self.call = self.module.parse_request(body)
+            self.call = self.parse(body)
             model, self.is_stream, self.include_usage = self.call.model, self.call.stream, True
         self.asked = body
         self.record.model = model
         self.record.stream = self.is_stream
         return self.gateway.routes.targets(model, gateway_options(body))
+
+    def parse(self, body: dict[str, Any]) -> Call:
+        return self.module.parse_request(body)
 
     def render(self, target: Target) -> bytes:
         """The request for one target: edited where it speaks the caller's dialect, translated where not."""
@@ -140,8 +152,12 @@ class CallExchange:
         return Context(
             id=ID_PREFIX.get(self.dialect, "") + record.id[3:], model=record.model, created=int(record.time),
             include_usage=self.include_usage, call=self.call,
-            options={"responses_done": self.gateway.config.server.responses_done},
+            options=self.options(),
         )  # fmt: skip
+
+    def options(self) -> dict[str, Any]:
+        """Settings of the dialect's encoder."""
+        return {"responses_done": self.gateway.config.server.responses_done}
 
     # -- the answer (Outcome of the attempts)
 
@@ -236,7 +252,7 @@ class CallExchange:
             self.close("finished")
         else:
             self.record.code = relay.error.code
-            self.close("truncated" if relay.error.code == "stream_truncated" else "failed")
+            self.close(ENDINGS.get(relay.error.code, "failed"))
 
     # -- answers that are not streamed
 
@@ -260,7 +276,7 @@ class CallExchange:
             return
         self.attempts.commit()
         if not passed:
-            raw = json_text.encode(self.module.render_reply(reply, self.context()))
+            raw = json_text.encode(self.render_answer(reply))
         self.account(reply.usage, len(raw) // BYTES_PER_TOKEN)
         self.record.finish_reason = reply.finish_reason or ""
         self.record.status = 200
@@ -269,6 +285,9 @@ class CallExchange:
         self.sink.start(200, self.fields(JSON_FIELDS), length=len(raw))
         self.sink.finish(raw)
         self.close("finished")
+
+    def render_answer(self, reply: Reply) -> dict[str, Any]:
+        return self.module.render_reply(reply, self.context())
 
     # -- failures, and the client
 
@@ -282,7 +301,7 @@ class CallExchange:
         self.record.code = error.code
         if not self.detached:
             self.gateway.answer_error(self.sink, error, self.module.render_error(error), self.fields(JSON_FIELDS))
-        self.close("refused" if self.attempts is None else "failed")
+        self.close("refused" if self.attempts is None else ENDINGS.get(error.code, "failed"))
 
     def disconnected(self) -> None:
         if self.over:
@@ -300,6 +319,15 @@ class CallExchange:
             self.account(self.relay.usage, self.relay.events)
         self.record.status = self.record.status or 499
         self.close("cancelled")
+
+    def stop(self, error: ErrorInfo = STOPPED) -> None:
+        """Somebody who may asked for the end: the provider is cancelled, the caller gets its terminal frames."""
+        if self.over:
+            return
+        if self.committed and self.relay is not None:
+            self.end_stream(stop_relay(self.relay, error))
+        else:
+            self.refuse(error)
 
     def pause(self) -> None:
         if self.attempts is not None and not self.detached:

@@ -93,3 +93,14 @@ class Transcode:
             self.upstream_model = event.model
         elif is_content(event):
             self.content = True
+
+
+def stop_relay(relay: Relay, error: ErrorInfo) -> bytes:
+    """End *relay* because somebody on our side wants it; its terminal frames. *error* says so, code ``cancelled``."""
+    if relay.ended:
+        return b""
+    if not isinstance(relay, Transcode):
+        return relay.fail(error)
+    out = relay.encode([Abort(error.message, relay.usage)])
+    relay.error = error
+    return out
