@@ -145,7 +145,7 @@ FILES = {
             print("told")
         """,
     "api/background.py": """
-        import asyncio, logging, streamward.functions as f
+        import asyncio, logging, streamward as f
         from datetime import datetime, UTC
         async def later(word):
             await asyncio.sleep(0.3)

@@ -21,6 +21,7 @@ from streamward.functions.router import Route
 if TYPE_CHECKING:
     from streamward.functions.host import FunctionsHost
     from streamward.functions.invocation import Invocation
+    from streamward.functions.response import ClientSide
 
 FREEZE_S = 0.5  # a worker that starts nothing and says nothing for this long is passed by
 RETRY_IMPORT_S = 1.0
@@ -89,11 +90,9 @@ class Lane:
                 self.waiting.appendleft(invocation)
                 return
 
-    def leave(self, invocation: Invocation) -> None:
-        try:
-            self.waiting.remove(invocation)
-        except ValueError:
-            pass
+    def leave(self, leaving: ClientSide) -> None:
+        """Its client went, or it waited too long: its place is free."""
+        self.waiting = deque(invocation for invocation in self.waiting if invocation is not leaving)
 
     def fail_all(self, code: str, detail: str) -> None:
         waiting, self.waiting = self.waiting, deque()

@@ -123,7 +123,7 @@ async def run_asgi(invocation: Invocation, app: Callable[..., Any], *, asked: bo
     try:
         await app(scope, Receive(invocation), send)
     except Exception:
-        if invocation.gone.is_set():
+        if invocation.gone.is_set() or invocation.channel.closed:
             return  # what an app raises because send() failed is no failure of its own
         raise
     if not send.complete and not invocation.gone.is_set():

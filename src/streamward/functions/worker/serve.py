@@ -181,7 +181,7 @@ class Worker:
         except MalformedBody as exc:
             self.fail(invocation, "MALFORMED_REQUEST_BODY", str(exc), "")
         except BaseException as exc:
-            if invocation.gone.is_set() and isinstance(exc, OSError):
+            if isinstance(exc, OSError) and (invocation.gone.is_set() or channel.closed):
                 log.debug("the client left while the function was writing")
             else:
                 self.fail(invocation, "FUNCTION_INVOCATION_FAILED", f"{type(exc).__name__}: {exc}", format_error(exc))
