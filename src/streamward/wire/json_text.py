@@ -46,31 +46,37 @@ def decode_object(body: bytes) -> dict[str, Any]:
     Raises:
         InvalidRequest: not JSON (NaN included), not an object, a name twice in one object, nested past MAX_DEPTH.
     """
-    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and depth(STRING.sub(b"", body)) > MAX_DEPTH:
-        raise InvalidRequest(f"the body nests deeper than {MAX_DEPTH} levels; flatten it")
     try:
         value = decode_any(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+    except RecursionError:
+        raise too_deep() from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise InvalidRequest(f"the body is not valid JSON: {exc}", code="invalid_json") from None
+    # Only JSON known to be valid is searched with STRING: in a string without end it would begin anew at every quote.
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and depth(value) > MAX_DEPTH:
+        raise too_deep()
     if type(value) is not dict:
         raise InvalidRequest(f"the body must be a JSON object, not {json_type(value)}")
-    # Most clients send compact JSON: what encodes to the same bytes holds no name twice. Else names are counted, and
-    # outside strings there is one colon for each.
-    if encode_compact(value) != body and STRING.sub(b"", body).count(b":") != names(value):
+    if not same_names(body, encode_compact(value)) and STRING.sub(b"", body).count(b":") != names(value):
         raise InvalidRequest(f"the body holds the name {duplicate(body)!r} twice in one object; send it once")
     return value
 
 
-def depth(skeleton: bytes) -> int:
-    """Deepest nesting of brackets in JSON text without its strings."""
-    deepest = level = 0
-    for char in skeleton:
-        if char in b"{[":
-            level += 1
-            deepest = max(deepest, level)
-        elif char in b"}]":
-            level -= 1
-    return deepest
+def too_deep() -> InvalidRequest:
+    return InvalidRequest(f"the body nests deeper than {MAX_DEPTH} levels; flatten it")
+
+
+def depth(value: Any) -> int:
+    """Levels of objects and arrays in *value*, counted no further than one past MAX_DEPTH."""
+    levels = 0
+    level = [value]
+    while levels <= MAX_DEPTH:
+        level = [item for item in level if type(item) is dict or type(item) is list]
+        if not level:
+            break
+        levels += 1
+        level = [inner for item in level for inner in (item.values() if type(item) is dict else item)]
+    return levels
 
 
 def names(value: Any) -> int:
