@@ -79,6 +79,15 @@ def depth(value: Any) -> int:
     return levels
 
 
+def same_names(body: bytes, encoded: bytes) -> bool:
+    """True when *body* surely holds each name once, judged by what it decoded to and was *encoded* as again.
+
+    A name that stood twice was lost on the way. Quotes before colons count names, and quotes inside strings alike on
+    both sides, unless the sender wrote a quote as ``\\u0022``. False only means that it takes a closer look.
+    """
+    return body == encoded or (b"\\u0022" not in body and body.count(b'":') == encoded.count(b'":'))
+
+
 def names(value: Any) -> int:
     """How many name/value pairs *value* holds, at any depth."""
     count = 0
