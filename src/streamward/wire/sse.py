@@ -134,6 +134,9 @@ class Reader:
         if not line:
             self.dispatch(frames)
             return True
+        if len(line) > self.max_event_bytes:  # of any kind: a bound must not depend on how reads were cut
+            self.too_large()
+            return False
         if line[0] == 58:  # ":" comment
             self.comments += 1
             return True
