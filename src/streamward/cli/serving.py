@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -26,6 +27,7 @@ def run_dev(
     folder: Path, config: Path | None, host: str | None, port: int | None, model: Path | None, log_format: str | None
 ) -> int:
     """Development: page, gateway, a local model; no key asked on loopback."""
+    real = dict(os.environ)  # before .env files: functions weigh those themselves, and see them change
     file = start(folder, config)
     loaded = load(file)
     host = host or loaded.server.host
@@ -47,13 +49,14 @@ def run_dev(
             say(f"model {local_name} from {local_model}")
         say("no key is asked on loopback" if settings.open_access else "keys are required: this is not a loopback address")
 
-    return checked_serve(settings, greet, functions_around(folder, settings, "dev"), page=True)
+    return checked_serve(settings, greet, functions_around(folder, settings, "dev", real), page=True)
 
 
 def run_serve(
     folder: Path, config: Path | None, host: str | None, port: int | None, workers: int | None, log_format: str | None
 ) -> int:
     """Production."""
+    real = dict(os.environ)  # before .env files: functions weigh those themselves, and see them change
     file = start(folder, config)
     loaded = load(file)
     if loaded.auth.required and not loaded.auth.keys:
@@ -65,13 +68,13 @@ def run_serve(
         config=str(file) if file else None, host=host or loaded.server.host,
         port=loaded.server.port if port is None else port, workers=workers or loaded.server.workers, log_format=log_format,
     )  # fmt: skip
-    around = functions_around(folder, settings, "serve")
+    around = functions_around(folder, settings, "serve", real)
     if around is not None and settings.workers > 1:
         raise StreamwardError("functions have worker processes of their own: serve this folder with --workers 1")
     return checked_serve(settings, lambda url: say(f"listening on {url}"), around, page=False)
 
 
-def functions_around(folder: Path, settings: Settings, command: str) -> Callable[[Any], Any] | None:
+def functions_around(folder: Path, settings: Settings, command: str, real: dict[str, str]) -> Callable[[Any], Any] | None:
     """Puts the functions of *folder* in front of the gateway; None when it has none (``dev`` watches for new ones).
 
     Raises:
@@ -83,7 +86,7 @@ def functions_around(folder: Path, settings: Settings, command: str) -> Callable
 
     if command == "serve" and not any((folder / name).is_dir() for name in ("api", "app", "pages")):
         return None
-    host = FunctionsHost(folder, command=command, address=(settings.host, settings.port))
+    host = FunctionsHost(folder, command=command, address=(settings.host, settings.port), environ=real)
     problems = host.scan.problems
     if problems and command == "serve":
         raise StreamwardError("\n".join(["the functions of this folder have problems:", *map(str, problems)]))

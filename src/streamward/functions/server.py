@@ -21,6 +21,7 @@ import uvicorn
 from streamward.dataplane.downstream import Downstream
 from streamward.dataplane.exchange import Exchange, Request, Sink, render_fields
 from streamward.dataplane.head import Limits
+from streamward.functions import failures
 from streamward.functions.console import Console
 from streamward.functions.host import CUT_S, FunctionsHost, new_id
 
@@ -48,7 +49,7 @@ class FunctionsApp:
         exchange = self.host.open_exchange(request, sink)
         if exchange is not None:
             return exchange
-        if self.beside is None:
+        if self.beside is None or request.path == "/api" or request.path.startswith("/api/"):
             return self.host.not_found(request, sink)
         found: Exchange | None = self.beside.open_exchange(request, sink)
         return found
@@ -71,7 +72,8 @@ class FunctionsApp:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":
-            await self.beside(scope, receive, send)
+            ours = scope["type"] == "http" and not scope["path"].startswith("/v1/")
+            await self.beside(scope, receive, NotFoundSend(scope, send) if ours else send)
             return
 
         async def receive_for_both() -> Any:
@@ -90,6 +92,31 @@ class FunctionsApp:
             await send({"type": message["type"] + ".complete"})
             if message["type"] == "lifespan.shutdown":
                 return
+
+
+class NotFoundSend:
+    """``send`` of the application beside: its 404 becomes ours, with code and id, for paths that are not its own."""
+
+    def __init__(self, scope: Any, send: Any) -> None:
+        self.scope = scope
+        self.send = send
+        self.replaced = False
+
+    async def __call__(self, message: Any) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 404:
+            self.replaced = True
+            request_id = new_id()
+            accept = dict(self.scope["headers"]).get(b"accept", b"").decode("latin-1")
+            kind, body = failures.render("NOT_FOUND", request_id, accept)
+            fields = {
+                "content-type": kind, "content-length": str(len(body)), "x-streamward-id": request_id,
+                "x-streamward-error": "NOT_FOUND", "x-content-type-options": "nosniff", "server": "streamward",
+            }  # fmt: skip
+            headers = [(name.encode(), value.encode()) for name, value in fields.items()]
+            await self.send({"type": "http.response.start", "status": 404, "headers": headers})
+            await self.send({"type": "http.response.body", "body": body})
+        elif not self.replaced:
+            await self.send(message)
 
 
 class FunctionsServer(uvicorn.Server):
