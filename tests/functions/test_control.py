@@ -95,7 +95,7 @@ def test_forwarding_headers_tell_the_truth(server):
 
     assert (
         seen["x-forwarded-for"], seen["x-forwarded-host"], seen["x-forwarded-proto"], seen["x-real-ip"],
-    ) == ("127.0.0.1", "test", "http", "127.0.0.1")  # fmt: skip
+    ) == ("127.0.0.1", "localhost", "http", "127.0.0.1")  # fmt: skip
     assert not {"forwarded", "x-streamward-evil", "x-vercel-id"} & set(seen)
     assert seen["x-streamward-id"] == answer.get("x-streamward-id") != "forged-forged"
     assert seen["traceparent"].split("-")[1] == "c" * 32

@@ -52,7 +52,7 @@ class Connection:
         self.file = self.sock.makefile("rb")
 
     def send(self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None) -> "Connection":
-        lines = [f"{method} {path} HTTP/1.1", "host: test"]
+        lines = [f"{method} {path} HTTP/1.1", "host: localhost"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         if body is not None and "transfer-encoding" not in (headers or {}):
             lines.append(f"content-length: {len(body)}")

@@ -94,7 +94,8 @@ def functions_around(folder: Path, settings: Settings, command: str, real: dict[
         say(str(problem))
     if command == "serve" and not host.scan.routes:
         return None
-    host.book.sinks.append(Console("json" if settings.log_format == "json" else "pretty").offer)
+    if settings.log_format != "off":
+        host.book.sinks.append(Console(settings.log_format or "json").offer)
 
     def around(gateway: Any) -> FunctionsApp:
         app = FunctionsApp(host, gateway)
