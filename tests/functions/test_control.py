@@ -1,5 +1,6 @@
 """Control endpoints, metrics, header rules, limits, and the end of a server."""
 
+import itertools
 import os
 import signal
 import socket
@@ -202,3 +203,56 @@ def test_descriptors_come_back(server):
 
     server.wait(lambda: count() <= before + 2)
     assert Path(f"/proc/{server.process.pid}").exists()
+
+
+def test_a_second_signal_ends_at_once(tmp_path):
+    with serve(tmp_path / "p", project(SLOW) | {"streamward.toml": "[server]\ndrain_s = 30\n"}) as running:
+        stream = running.open("GET", "/api/slow?n=400")
+        head = stream.head()
+        running.process.send_signal(signal.SIGTERM)
+        running.wait(lambda: refused(running.port))
+        pids = running.workers()
+
+        began = time.monotonic()
+        running.process.send_signal(signal.SIGINT)
+
+        assert running.process.wait(5) == 1
+        assert time.monotonic() - began < 1
+        assert not stream.rest(head).complete
+        running.wait(lambda: not any(alive(pid) for pid in pids), 5)
+
+
+def refused(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) != 0
+
+
+SPINNERS = {
+    "api/spin.py": "max_duration = 2\nasync def GET():\n    while True: pass\ndef POST():\n    while True: pass\n",
+    "api/steady.py": """
+import asyncio
+async def GET():
+    for _ in range(150):
+        yield 'x'
+        await asyncio.sleep(0.02)
+""",
+    "streamward.toml": "[functions]\nmax_in_flight = 3\n",
+}
+
+
+def test_spinning_functions_do_not_disturb_their_neighbours(tmp_path):
+    """No gap over 250 ms in a stream beside two spinning functions; one request more is over max_in_flight."""
+    with serve(tmp_path / "p", SPINNERS) as running:
+        steady = running.open("GET", "/api/steady")
+        steady.head()
+        spinning = running.open("GET", "/api/spin"), running.open("POST", "/api/spin", body=b"")
+        arrivals = [time.monotonic()]
+        while steady.chunk():
+            arrivals.append(time.monotonic())
+            if len(arrivals) == 20:
+                refused_one = running.get("/api/steady")
+
+        assert (refused_one.status, refused_one.get("x-streamward-error")) == (503, "FUNCTION_THROTTLED")
+        assert len(arrivals) == 151
+        assert max(later - sooner for sooner, later in itertools.pairwise(arrivals)) < 0.25
+        assert [connection.head().status for connection in spinning] == [504, 504]
