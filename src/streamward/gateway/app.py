@@ -12,9 +12,10 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from prometheus_client.registry import Collector
 from starlette.applications import Starlette
@@ -28,10 +29,12 @@ from streamward.errors import ErrorInfo, StreamwardError
 from streamward.gateway.auth import ANONYMOUS, Caller, StaticKeys
 from streamward.gateway.config import Config, ConfigError, load
 from streamward.gateway.control import control_routes
+from streamward.gateway.durable_calls import Durable, KeptCall, wants_durable
 from streamward.gateway.exchange import JSON_FIELDS, CallExchange, too_large
 from streamward.gateway.metrics import Metrics
 from streamward.gateway.plan import Routes, timeouts
-from streamward.gateway.records import AccessLog
+from streamward.gateway.records import AccessLog, Record
+from streamward.gateway.stream_routes import open_reader, stream_routes
 from streamward.upstream.attempts import Target
 from streamward.upstream.local import LocalEngine, LocalEngineError
 from streamward.upstream.local_upstream import LocalUpstream
@@ -59,6 +62,16 @@ OVERLOADED = ErrorInfo(
 log = logging.getLogger("streamward.gateway")
 
 
+class Active(Protocol):
+    """A request being served."""
+
+    record: Record
+
+    def drain(self) -> None: ...
+
+    def tick(self, now: float, /) -> None: ...
+
+
 class Gateway:
     """The gateway. Serve it with ``streamward serve``, or mount it: it is an ASGI application."""
 
@@ -84,7 +97,7 @@ class Gateway:
         self.draining = False
         self.ready = False
         self.ids = Ids()
-        self.active: set[CallExchange] = set()
+        self.active: set[Active] = set()
         self.readiness: Callable[[], str] = str  # of what runs beside us: "" is ready
         self.lag_s = 0.0
         self.config_stamp: tuple[int, int] | None = None
@@ -93,10 +106,11 @@ class Gateway:
         self.ticker: Ticker = None  # type: ignore[assignment]
         self.pool: Pool = None  # type: ignore[assignment]
         self.routes: Routes = None  # type: ignore[assignment]
+        self.durable: Durable = None  # type: ignore[assignment]
         self.engine: LocalEngine | None = None
         self.lag_timer: asyncio.TimerHandle | None = None
         self.set_hosts()
-        self.asgi = Starlette(routes=[*control_routes(self), *extra_routes])
+        self.asgi = Starlette(routes=[*stream_routes(self), *control_routes(self), *extra_routes])
 
     # -- life
 
@@ -105,6 +119,8 @@ class Gateway:
         self.loop = asyncio.get_running_loop()
         self.ticker = ticker_of(self.loop)
         self.pool = Pool()
+        self.durable = Durable(self.config)
+        await self.durable.streams.__aenter__()
         self.routes = Routes(self.config, self.pool, self.environ)
         if self.local_model is not None:
             self.engine = LocalEngine(self.local_model, name=self.local_name)
@@ -136,6 +152,8 @@ class Gateway:
             task.cancel()
         if self.lag_timer is not None:
             self.lag_timer.cancel()
+        if self.durable is not None:
+            await self.durable.streams.__aexit__(None, None, None)
         if self.engine is not None:
             await self.engine.stop()
         if self.pool is not None:
@@ -153,7 +171,7 @@ class Gateway:
             engine.failure = engine.failure or str(exc)
             log.error("local_engine_failed", extra={"reason": str(exc)})
 
-    def spawn(self, work: Any) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self.loop.create_task(work)
         self.background.add(task)
         task.add_done_callback(self.background.discard)
@@ -208,7 +226,8 @@ class Gateway:
     def open_exchange(self, request: Request, sink: Sink) -> Exchange | None:
         refusal = self.refused_host(request)
         if refusal is not None:
-            self.answer_error(sink, refusal, render_error(refusal), JSON_FIELDS)
+            fields = JSON_FIELDS + self.note_refusal(refusal.status, refusal.code)
+            self.answer_error(sink, refusal, render_error(refusal), fields)
             return None
         cors = self.cors_fields(request)
         if request.method == "OPTIONS" and request.path.startswith("/v1/") and b"origin" in request.headers:
@@ -217,8 +236,9 @@ class Gateway:
             return None
         dialect = CALL_ROUTES.get(request.path)
         if dialect is None or request.method != "POST":
-            return None
-        exchange = CallExchange(self, request, sink, dialect, ANONYMOUS, cors)
+            return open_reader(self, request, sink, cors)
+        kind = KeptCall if wants_durable(request, self.config) else CallExchange
+        exchange = kind(self, request, sink, dialect, ANONYMOUS, cors)
         problem = self.refused_call(request, exchange)
         if problem is not None:
             exchange.refuse(problem)
@@ -256,12 +276,12 @@ class Gateway:
 
     def cors_fields(self, request: Request) -> bytes:
         origin = request.headers.get(b"origin")
-        if origin is None or not self.origins or (origin not in self.origins and b"*" not in self.origins):
+        if origin is None or not self.allows_origin(origin):
             return b""
-        return (
-            b"access-control-allow-origin: %b\r\nvary: origin\r\naccess-control-expose-headers: "
-            b"x-streamward-id, x-streamward-stream-id, retry-after, x-request-id\r\n" % origin
-        )
+        return b"access-control-allow-origin: %b\r\nvary: origin\r\n%b: %b\r\n" % (origin, *EXPOSED)
+
+    def allows_origin(self, origin: bytes) -> bool:
+        return origin in self.origins or b"*" in self.origins
 
     def answer_error(self, sink: Sink, error: ErrorInfo, body: dict[str, Any], fields: bytes) -> None:
         raw = json_text.encode(body)
@@ -272,12 +292,24 @@ class Gateway:
         sink.start(error.status, fields, length=len(raw))
         sink.finish(raw)
 
+    def render_refusal(self, status: int, code: str, message: str) -> tuple[bytes, bytes]:
+        """(header fields, body) for bytes that are no request we serve: the data plane asks."""
+        body = json_text.encode(render_error(ErrorInfo(code, message, status)))
+        return JSON_FIELDS + self.note_refusal(status, code), body
+
+    def note_refusal(self, status: int, code: str) -> bytes:
+        """Book a request that got no further than its head; its id as a header line."""
+        record = Record(time=time.time(), id=self.ids.next(), route="-", status=status, ending="refused", code=code)
+        self.metrics.book(record)
+        self.access_log.write(record)
+        return b"x-streamward-id: %b\r\n" % record.id.encode()
+
     # -- bookkeeping of calls
 
-    def begin(self, exchange: CallExchange) -> None:
+    def begin(self, exchange: Active) -> None:
         self.active.add(exchange)
 
-    def end(self, exchange: CallExchange) -> None:
+    def end(self, exchange: Active) -> None:
         self.active.discard(exchange)
         self.ticker.discard(exchange)
         self.metrics.book(exchange.record)
@@ -303,24 +335,35 @@ class Gateway:
         elif scope["type"] == "http" and not scope.get("extensions", {}).get("streamward"):
             from streamward.asgi import serve_exchange
 
-            await serve_exchange(self, self.with_cors, scope, receive, send)
+            await serve_exchange(self, self.serve_control, scope, receive, send)
         else:
-            await self.with_cors(scope, receive, send)
+            await self.serve_control(scope, receive, send)
 
-    async def with_cors(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The control routes, with CORS fields where the origin is allowed."""
-        origin = next((value for name, value in scope.get("headers", ()) if name == b"origin"), None)
-        if origin is None or not self.origins or (origin not in self.origins and b"*" not in self.origins):
+    async def serve_control(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The control routes: with an id, CORS fields where the origin is allowed, and a record if it is an API route."""
+        if scope["type"] != "http":
             await self.asgi(scope, receive, send)
             return
+        headers = dict(scope["headers"])
+        record = Record(time=time.time(), id=self.ids.next(), route=control_route(scope["path"]))
+        extra = [(b"x-streamward-id", record.id.encode())]
+        origin = headers.get(b"origin")
+        if origin is not None and self.allows_origin(origin):
+            extra += [(b"access-control-allow-origin", origin), (b"vary", b"origin"), EXPOSED]
 
         async def send_with(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = [*message.get("headers", ()), (b"access-control-allow-origin", origin), (b"vary", b"origin")]
-                message = {**message, "headers": headers}
+                record.status = message["status"]
+                message = {**message, "headers": [*message.get("headers", ()), *extra]}
             await send(message)
 
+        started = self.loop.time()
         await self.asgi(scope, receive, send_with)
+        if record.route:
+            record.duration_ms = (self.loop.time() - started) * 1000
+            record.ending = "finished" if record.status < 400 else "refused"
+            self.metrics.book(record)
+            self.access_log.write(record)
 
     async def lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -359,6 +402,10 @@ class Ids:
 
 IDS_AT_ONCE = 128
 MAX_HOSTS = 1000
+EXPOSED = (
+    b"access-control-expose-headers",
+    b"x-streamward-id, x-streamward-stream-id, retry-after, x-request-id",
+)
 LAG_PERIOD_S = 1.0
 GC_YOUNG = 10_000  # allocations; reference counts free what streams make, cycles are rare
 PREFLIGHT = render_fields(
@@ -384,6 +431,13 @@ def refused_body(request: Request) -> ErrorInfo | None:
     if kind and kind != b"application/json" and not kind.endswith(b"+json"):
         return ErrorInfo("unsupported_media_type", "send the body as content-type: application/json", 415)
     return None
+
+
+def control_route(path: str) -> str:
+    """The route a control request is booked under; empty for probes, figures and pages, which are not."""
+    if not path.startswith("/v1/"):
+        return ""
+    return "/v1/models" if path.startswith("/v1/models") else "/v1/*"  # not the path itself: clients choose that
 
 
 def local_path(config: Config) -> Path | None:

@@ -109,6 +109,12 @@ class Streams(Strict, frozen=True):
     drain_s: Seconds = 60.0
     """``on_disconnect = "drain"``: longest reading on for usage."""
     drain_tokens: Count = 4096
+    orphan_timeout_s: Seconds = 300.0
+    """A durable stream that nobody reads is stopped after this time; background responses never are."""
+    stream_bytes: Count = 64 << 20
+    """One durable stream; past it the oldest frames go."""
+    store_bytes: Count = 1 << 30
+    """All durable streams; past it the content of ended ones goes."""
 
 
 class Storage(Strict, frozen=True):

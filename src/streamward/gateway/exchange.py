@@ -301,7 +301,7 @@ class CallExchange:
         self.record.code = error.code
         if not self.detached:
             self.gateway.answer_error(self.sink, error, self.module.render_error(error), self.fields(JSON_FIELDS))
-        self.close("refused" if self.attempts is None else ENDINGS.get(error.code, "failed"))
+        self.close("refused" if self.attempts is None else "cancelled" if error.code == STOPPED.code else "failed")
 
     def disconnected(self) -> None:
         if self.over:

@@ -1,0 +1,395 @@
+"""Calls whose answer is kept: recorded as a durable stream, delivered from there.
+
+    CallExchange -> RecordSink -> store -> Delivery -> client        (persist, then deliver)
+
+The call itself does not know: it writes to a sink. Its client, first or returning, is one reader among others, so the
+call goes on when the client leaves, and ends when somebody asks for it, when nobody reads it for
+``streams.orphan_timeout_s``, or when it is done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from streamward.dataplane.exchange import Request, Sink
+from streamward.durable import (
+    START,
+    Ending,
+    KeyReused,
+    Limits,
+    NewStream,
+    Offset,
+    Recorder,
+    Recording,
+    Streams,
+    StreamState,
+    new_stream_id,
+    open_store,
+    parse_last_event_id,
+)
+from streamward.errors import ErrorInfo, InvalidRequest, StreamwardError
+from streamward.gateway.auth import Caller
+from streamward.gateway.exchange import FOREVER, STOPPED, CallExchange
+from streamward.gateway.stream_frames import (
+    FRAMING,
+    StreamMeta,
+    StreamResult,
+    encode,
+    gave_nothing,
+    interrupted,
+    meta_of,
+)
+from streamward.gateway.stream_reader import Delivery
+from streamward.wire import json_text
+from streamward.wire.sse import KEEP_ALIVE
+
+if TYPE_CHECKING:
+    from streamward.gateway.app import Gateway
+    from streamward.gateway.config import Config
+
+MAX_KEY_CHARS = 255
+MAX_FAILED_TRIES = 20  # under one idempotency key; clients give up long before
+
+ORPHANED = ErrorInfo(STOPPED.code, "nobody was reading this stream any more; it was stopped", 499)
+CLIENT_LEFT = ErrorInfo(STOPPED.code, "the client left before the call was made", 499)
+FAILED = ErrorInfo("server_error", "the server failed to keep this call; send it again", 500, safe_to_retry=True)
+
+
+class Durable:
+    """The durable streams of this worker, the calls that write them, and how many clients here read each."""
+
+    def __init__(self, config: Config, *, worker: str | None = None) -> None:
+        streams = config.streams
+        limits = Limits(stream_bytes=streams.stream_bytes, total_bytes=streams.store_bytes)
+        self.streams = Streams(open_store(streams.store, worker=worker, limits=limits), interrupted=interrupted)
+        self.calls: dict[str, KeptCall] = {}
+        self.readers: Counter[str] = Counter()
+
+    def joined(self, stream_id: str) -> None:
+        self.readers[stream_id] += 1
+
+    def left(self, stream_id: str) -> None:
+        self.readers[stream_id] -= 1
+        if self.readers[stream_id] <= 0:
+            del self.readers[stream_id]
+            call = self.calls.get(stream_id)
+            if call is not None:
+                call.deserted()
+
+
+def wants_durable(request: Request, config: Config) -> bool:
+    """Whether *request* may turn out to be a durable call; its body has the last word."""
+    mode = config.streams.durable
+    if mode != "on_request":
+        return mode == "always"
+    headers = request.headers
+    return b"idempotency-key" in headers or b"last-event-id" in headers or headers.get(b"x-streamward-resumable") == b"1"
+
+
+class KeptCall(CallExchange):
+    """A call that is recorded, if its headers and body ask for it; else it behaves as any other."""
+
+    __slots__ = (
+        "client", "delivery", "failure", "gone", "key", "last_event_id", "orphan_at", "raw", "recorder", "replayed",
+        "stream_id",
+    )  # fmt: skip
+
+    def __init__(self, gateway: Gateway, request: Request, sink: Sink, dialect: str, caller: Caller, cors: bytes) -> None:
+        super().__init__(gateway, request, sink, dialect, caller, cors)
+        self.client = sink
+        headers = request.headers if gateway.config.streams.durable != "never" else {}
+        self.key = headers.get(b"idempotency-key")
+        self.last_event_id = headers.get(b"last-event-id")
+        self.raw = b""
+        self.delivery: Delivery | None = None
+        self.recorder: Recorder | None = None
+        self.failure: ErrorInfo | None = None
+        self.replayed = False
+        self.stream_id = ""
+        self.gone = False
+        self.orphan_at = FOREVER
+
+    # -- the request
+
+    def body_ended(self) -> None:
+        if self.over:
+            return
+        self.raw = self.take_body()
+        self.gateway.begin(self)
+        self.gateway.spawn(self.prepare())
+
+    async def prepare(self) -> None:
+        """Everything that has to wait before the call is made: what it refers to, its stream, its first reader."""
+        try:
+            await self.begin(json_text.decode_object(self.raw))
+        except StreamwardError as exc:
+            self.refuse(exc.info)
+        except Exception as exc:
+            self.refuse(FAILED)
+            self.gateway.loop.call_exception_handler({"message": "a durable call could not be begun", "exception": exc})
+
+    async def begin(self, body: dict[str, Any]) -> None:
+        if self.last_event_id:
+            await self.resume_at(self.last_event_id.decode("latin-1"))
+            return
+        targets = self.plan(await self.resolved(body))
+        if self.is_recorded():
+            sink = RecordSink(self)
+            recording = await self.reserve(sink)
+            if self.over:  # the server is shutting down, and has said so
+                if recording.recorder is not None:
+                    recording.recorder.close("failed", result=encode(StreamResult(503, FAILED)))
+                return
+            if recording.recorder is None:
+                await self.replay(recording.state)
+                return
+            self.record_to(recording.recorder, sink)
+            await self.answer_from(recording.state)
+        if self.gone and not self.outlives_client():
+            self.refuse(CLIENT_LEFT)
+        else:
+            self.run(targets)
+
+    async def resolved(self, body: dict[str, Any]) -> dict[str, Any]:
+        """*body* with what it only refers to."""
+        return body
+
+    def is_recorded(self) -> bool:
+        """A stream is, as the headers and the configuration say; a whole answer only where a key can ask for it again."""
+        return self.is_stream or self.key is not None
+
+    def outlives_client(self) -> bool:
+        return False
+
+    # -- the stream
+
+    async def reserve(self, producer: RecordSink) -> Recording:
+        """The stream to write, or the one that the idempotency key stands for.
+
+        Raises:
+            KeyReused, Overloaded, StoreUnavailable, InvalidRequest.
+        """
+        key = checked_key(self.key)
+        digest = hashlib.sha256(self.record.route.encode() + b"\n" + self.raw).hexdigest()
+        new = NewStream(
+            id=self.new_id(), tenant=self.caller.name, dialect=self.dialect, meta=encode(self.meta(digest)),
+            retention_s=self.gateway.config.streams.retention_s, idempotency_key=key, body_hash=digest,
+        )  # fmt: skip
+        streams = self.gateway.durable.streams
+        for number in range(1, MAX_FAILED_TRIES + 1):
+            recording = await streams.record(new, producer)
+            if recording.recorder is not None or not gave_nothing(recording.state):
+                break
+            # Nothing was shown and nothing is owed: the client's retry is a try of its own, under a key beside the first.
+            new = replace(new, id=self.new_id(), idempotency_key=f"{key}\n{number}")
+        return recording
+
+    def new_id(self) -> str:
+        return self.context().id if self.dialect == "responses" else new_stream_id()
+
+    def meta(self, body_hash: str) -> StreamMeta:
+        return StreamMeta(self.is_stream, body_hash, self.record.id, self.record.model)
+
+    def record_to(self, recorder: Recorder, sink: RecordSink) -> None:
+        sink.recorder = recorder
+        self.sink = sink
+        self.recorder = recorder
+        self.stream_id = recorder.id
+        self.gateway.durable.calls[recorder.id] = self
+
+    async def answer_from(self, state: StreamState, after: Offset = START) -> None:
+        """Make the client a reader of its stream."""
+        self.stream_id = state.id
+        self.delivery = Delivery(self.gateway, self.client, self.fields, self.delivered)
+        if self.gone:
+            self.delivery.close()
+        await self.delivery.open(state, after)
+
+    async def replay(self, state: StreamState) -> None:
+        """The call was made before: nothing is sent to a provider, the client reads what there is."""
+        self.replayed = True
+        self.record.stream = meta_of(state).streamed
+        await self.answer_from(state)
+
+    async def resume_at(self, text: str) -> None:
+        """The same POST with ``Last-Event-ID``: go on after that frame."""
+        streams = self.gateway.durable.streams
+        if ":" not in text:
+            raise InvalidRequest("Last-Event-ID must be STREAM_ID:NUMBER on this route", param="Last-Event-ID")
+        stream_id, after = parse_last_event_id(text)
+        state = await streams.lookup(stream_id, self.caller.name)
+        if state.dialect != self.dialect:
+            raise InvalidRequest("this stream speaks another dialect than this route", param="Last-Event-ID")
+        digest = hashlib.sha256(self.record.route.encode() + b"\n" + self.raw).hexdigest()
+        meta = meta_of(state)
+        if meta.body_hash != digest:
+            raise KeyReused("this stream was started with another body: send the same one, or no Last-Event-ID")
+        self.replayed = True
+        self.record.model, self.record.stream = meta.model, meta.streamed
+        await self.answer_from(state, after)
+
+    def fields(self, base: bytes) -> bytes:
+        fields = super().fields(base)
+        return b"%bx-streamward-stream-id: %b\r\n" % (fields, self.stream_id.encode()) if self.stream_id else fields
+
+    def delivered(self, code: str) -> None:
+        """The client has everything. For a call made before that is the end of this exchange."""
+        if self.replayed and not self.over:
+            assert self.delivery is not None
+            self.record.status = self.delivery.status or 499
+            self.record.code = code
+            self.record.bytes_out = self.delivery.bytes_out
+            self.close("failed" if code else "finished")
+
+    # -- the client, and those who have a say
+
+    def refuse(self, error: ErrorInfo) -> None:
+        self.failure = error
+        if self.delivery is not None and self.recorder is None:
+            self.delivery.close()
+        super().refuse(error)
+
+    def disconnected(self) -> None:
+        self.gone = True
+        if self.delivery is not None:
+            self.delivery.close()
+            if self.replayed and not self.over:
+                self.record.bytes_out = self.delivery.bytes_out
+                self.record.status = self.delivery.status or 499
+                self.close("cancelled")
+        elif self.attempts is not None:
+            super().disconnected()
+
+    def pause(self) -> None:
+        if self.delivery is not None:
+            self.delivery.pause()
+        elif self.recorder is None:
+            super().pause()
+
+    def resume(self) -> None:
+        if self.delivery is not None:
+            self.delivery.resume()
+        elif self.recorder is None:
+            super().resume()
+
+    def drain(self) -> None:
+        if self.replayed and self.delivery is not None:
+            self.delivery.drain()
+        else:
+            super().drain()
+
+    def deserted(self) -> None:
+        """The last reader has left."""
+        self.orphan_at = self.gateway.loop.time() + self.gateway.config.streams.orphan_timeout_s
+
+    def tick(self, now: float) -> None:
+        if self.recorder is None:
+            super().tick(now)
+        elif now >= self.orphan_at:
+            if self.gateway.durable.readers[self.stream_id] or self.outlives_client():
+                self.orphan_at = FOREVER
+            else:
+                self.stop(ORPHANED)
+
+    def close(self, ending: Any) -> None:
+        if self.recorder is not None:
+            self.gateway.durable.calls.pop(self.stream_id, None)
+            if self.recorder.ending is None:
+                self.recorder.close("failed", result=encode(self.result(FAILED)))
+        super().close(ending)
+
+    def result(self, error: ErrorInfo | None = None) -> StreamResult:
+        record = self.record
+        return StreamResult(
+            error.status if error is not None else 200, error, record.finish_reason, record.input_tokens,
+            record.output_tokens, record.grade,
+        )  # fmt: skip
+
+
+class RecordSink:
+    """Where a recorded call writes: the sink of the call, and the producer its recorder talks to."""
+
+    __slots__ = ("call", "framing", "recorder", "status", "streamed")
+
+    def __init__(self, call: KeptCall) -> None:
+        self.call = call
+        self.framing = FRAMING[call.dialect]
+        self.streamed = call.is_stream
+        self.status = 200
+        self.recorder: Recorder = None  # type: ignore[assignment] # set by record_to
+
+    # -- the call's sink
+
+    def start(self, status: int, fields: bytes, *, length: int | None = None) -> None:
+        self.status = status
+
+    def write(self, data: bytes) -> None:
+        if data is not KEEP_ALIVE:
+            recorder = self.recorder
+            recorder.append(self.framing(data, recorder.next))
+
+    def finish(self, data: bytes = b"") -> None:
+        call, recorder = self.call, self.recorder
+        if self.status != 200:
+            error = call.failure or FAILED
+            recorder.close(ending_of(error), [], encode(call.result(error)))
+            return
+        if not self.streamed:
+            recorder.close("completed", [data], encode(call.result()))
+            return
+        failed = call.relay.error if call.relay is not None else None
+        recorder.close(
+            ending_of(failed), self.framing(data, recorder.next) if data else [], encode(call.result())
+        )  # fmt: skip
+
+    def flush_head(self) -> None:
+        """There is no head: every reader has its own."""
+
+    def abort(self) -> None:
+        self.recorder.close("failed", [], encode(self.call.result(FAILED)))
+
+    def pause_body(self) -> None:
+        """The body was read before this sink was made."""
+
+    def resume_body(self) -> None:
+        """See ``pause_body``."""
+
+    # -- the recorder's producer
+
+    def on_stop(self) -> None:
+        self.call.stop()
+
+    def on_lost(self, error: StreamwardError) -> None:
+        call = self.call
+        if not call.over:
+            if call.attempts is not None:
+                call.attempts.cancel()
+            call.record.code = error.info.code
+            call.close("failed")
+
+    def pause(self) -> None:
+        if self.call.attempts is not None:
+            self.call.attempts.pause()
+
+    def resume(self) -> None:
+        if self.call.attempts is not None:
+            self.call.attempts.resume()
+
+
+def ending_of(error: ErrorInfo | None) -> Ending:
+    return "completed" if error is None else "cancelled" if error.code == STOPPED.code else "failed"
+
+
+def checked_key(key: bytes | None) -> str | None:
+    if key is None:
+        return None
+    text = key.decode("latin-1")
+    if not (0 < len(text) <= MAX_KEY_CHARS and text.isascii() and text.isprintable()):
+        raise InvalidRequest(
+            f"Idempotency-Key must be 1 to {MAX_KEY_CHARS} printable ASCII characters", param="Idempotency-Key"
+        )
+    return text

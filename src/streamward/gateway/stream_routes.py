@@ -1,0 +1,92 @@
+"""Routes of durable streams: follow or resume one, and stop it.
+
+``GET /v1/streams/{id}`` is the data plane's (it streams); ``POST /v1/streams/{id}/stop`` is an ordinary route.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from streamward.dataplane.exchange import Exchange, Request, Sink
+from streamward.durable import START, Offset, StreamState, parse_cursor, parse_last_event_id
+from streamward.errors import InvalidRequest, StreamwardError
+from streamward.gateway.stream_frames import meta_of, result_of
+from streamward.gateway.stream_reader import StreamExchange
+from streamward.wire.table import dialect as dialect_module
+
+if TYPE_CHECKING:
+    from streamward.gateway.app import Gateway
+
+STREAMS = "/v1/streams/"
+ROUTE = "/v1/streams/{id}"
+
+
+def open_reader(gateway: Gateway, request: Request, sink: Sink, cors: bytes) -> Exchange | None:
+    """The exchange of a request that reads a stream; None when it is none."""
+    if request.method != "GET" or not request.path.startswith(STREAMS):
+        return None
+    stream_id = request.path[len(STREAMS) :]
+    if not stream_id or "/" in stream_id:
+        return None
+    exchange = StreamExchange(gateway, ROUTE, sink, stream_id, START, cors=cors)
+    try:
+        exchange.caller = gateway.keys.caller(request)
+        exchange.after = cursor(request, stream_id)
+    except StreamwardError as exc:
+        exchange.refuse(exc.info)
+    return exchange
+
+
+def cursor(request: Request, stream_id: str) -> Offset:
+    """Where the reader wants to go on: ``after``, else ``Last-Event-ID`` (a number, or ``{id}:{number}``).
+
+    Raises:
+        InvalidRequest: not a cursor, or one of another stream.
+    """
+    given = parse_qs(request.query.decode("latin-1"), keep_blank_values=True).get("after")
+    if given is not None:
+        return parse_cursor(given[-1])
+    text = request.headers.get(b"last-event-id", b"").decode("latin-1").strip()
+    if not text:
+        return START
+    if ":" not in text:
+        return parse_cursor(text, param="Last-Event-ID")
+    named, after = parse_last_event_id(text)
+    if named != stream_id:
+        raise InvalidRequest("Last-Event-ID names another stream than the address does", param="Last-Event-ID")
+    return after
+
+
+def stream_routes(gateway: Gateway) -> list[BaseRoute]:
+    """The routes that do not stream, bound to *gateway*."""
+
+    async def stop(request: HttpRequest) -> Response:
+        dialect = "chat_completions"
+        try:
+            caller = gateway.authenticate(request.headers)
+            state = await gateway.durable.streams.lookup(request.path_params["stream_id"], caller.name)
+            dialect = state.dialect
+            state = await gateway.durable.streams.stop(state.id) or state
+        except StreamwardError as exc:
+            return JSONResponse(dialect_module(dialect).render_error(exc.info), exc.info.status)
+        return JSONResponse(stream_object(state), headers={"cache-control": "no-store"})
+
+    return [Route("/v1/streams/{stream_id}/stop", stop, methods=["POST"])]
+
+
+def stream_object(state: StreamState) -> dict[str, Any]:
+    """A stream as ``stop`` answers it: how it ended and what it cost."""
+    meta, result = meta_of(state), result_of(state)
+    usage = {
+        "input_tokens": result.input_tokens, "output_tokens": result.output_tokens, "grade": result.grade,
+    }  # fmt: skip
+    return {
+        "id": state.id, "object": "stream", "created": int(state.created), "model": meta.model,
+        "status": state.ending or "live", "last_offset": state.next - 1, "finish_reason": result.finish_reason or None,
+        "usage": None if state.live else usage,
+    }  # fmt: skip
