@@ -93,16 +93,16 @@ async def test_a_durable_stream_numbers_its_frames_and_can_be_read_again():
 
     numbers = [number for number, _ in events(first.body)]
     assert list(range(len(numbers))) == numbers
-    assert "[DONE]" == events(first.body)[-1][1]
+    assert events(first.body)[-1][1] == "[DONE]"
     assert re.fullmatch(r"st_[0-9a-f]{32}", stream_id)
     assert first.body == again.body
     assert stream_id == again.get("x-streamward-stream-id")
-    assert "no-cache, no-transform" == again.get("cache-control")
-    assert 1 == len(upstream.seen)
-    assert ("finished", "exact", 7, 2) == (
+    assert again.get("cache-control") == "no-cache, no-transform"
+    assert len(upstream.seen) == 1
+    assert (
         record["ending"], record["grade"], record["input_tokens"], record["output_tokens"]
-    )  # fmt: skip
-    assert ("finished", 200, "/v1/streams/{id}") == (reader["ending"], reader["status"], reader["route"])
+    ) == ("finished", "exact", 7, 2)  # fmt: skip
+    assert (reader["ending"], reader["status"], reader["route"]) == ("finished", 200, "/v1/streams/{id}")
     assert "input_tokens" not in reader
 
 
@@ -131,7 +131,7 @@ async def test_a_client_cut_at_random_points_loses_nothing_and_gets_nothing_twic
             async with connected(served.port) as connection:
                 await connection.send(send)
                 answer = await connection.head()
-                assert 200 == answer.status
+                assert answer.status == 200
                 stream_id = answer.get("x-streamward-stream-id") or ""
                 raw = await connection.reader.read(dice.randrange(40, 3000))
             cuts += 1
@@ -142,10 +142,10 @@ async def test_a_client_cut_at_random_points_loses_nothing_and_gets_nothing_twic
 
     assert got == whole.body
     assert cuts > 5
-    assert 1 == len(upstream.seen)
-    assert TOKENS == [
+    assert len(upstream.seen) == 1
+    assert [
         json.loads(data)["choices"][0]["delta"]["content"] for _, data in events(got)[1:-2]
-    ]  # fmt: skip
+    ] == TOKENS  # fmt: skip
 
 
 def dechunked(raw: bytes) -> bytes:
@@ -194,8 +194,8 @@ async def test_many_readers_share_one_upstream():
         upstream.gate.set()
         bodies = {(await reader).body for reader in (first, *readers)}
 
-    assert 1 == len(bodies)
-    assert 1 == len(upstream.seen)
+    assert len(bodies) == 1
+    assert len(upstream.seen) == 1
 
 
 async def test_a_stranger_gets_the_404_of_an_unknown_id():
@@ -211,7 +211,7 @@ async def test_a_stranger_gets_the_404_of_an_unknown_id():
     assert 404 == stranger.status == unknown.status == stop.status
     assert stranger.error["message"].replace(stream_id, unknown_id) == unknown.error["message"]
     assert stop.error == stranger.error
-    assert 401 == keyless.status
+    assert keyless.status == 401
 
 
 async def test_cursors_that_cannot_be_served_are_refused_in_the_dialects_shape():
@@ -231,11 +231,11 @@ async def test_cursors_that_cannot_be_served_are_refused_in_the_dialects_shape()
             await connection.body(answer)
         past_the_end = await ask(served.port, follow(stream_id, 99))
 
-    assert (400, "after") == (malformed.status, malformed.error["param"])
-    assert (409, "conflict") == (ahead.status, ahead.error["code"])
-    assert (422, "idempotency_key_reused") == (other_body.status, other_body.error["code"])
-    assert (400, "Last-Event-ID") == (no_id.status, no_id.error["param"])
-    assert (200, b"", True) == (past_the_end.status, past_the_end.body, past_the_end.complete)
+    assert (malformed.status, malformed.error["param"]) == (400, "after")
+    assert (ahead.status, ahead.error["code"]) == (409, "conflict")
+    assert (other_body.status, other_body.error["code"]) == (422, "idempotency_key_reused")
+    assert (no_id.status, no_id.error["param"]) == (400, "Last-Event-ID")
+    assert (past_the_end.status, past_the_end.body, past_the_end.complete) == (200, b"", True)
 
 
 async def test_frames_past_the_streams_bound_are_410():
@@ -243,8 +243,8 @@ async def test_frames_past_the_streams_bound_are_410():
         first = await ask(served.port, chat_request(headers=RESUMABLE))
         gone = await ask(served.port, follow(first.get("x-streamward-stream-id") or "", 0))
 
-    assert "[DONE]" == events(first.body)[-1][1]
-    assert (410, "gone") == (gone.status, gone.error["code"])
+    assert events(first.body)[-1][1] == "[DONE]"
+    assert (gone.status, gone.error["code"]) == (410, "gone")
 
 
 async def test_stop_cancels_the_provider_and_ends_the_stream_truthfully():
@@ -261,15 +261,15 @@ async def test_stop_cancels_the_provider_and_ends_the_stream_truthfully():
         replay = await ask(served.port, follow(stream_id))
         record = await served.record()
 
-    assert "cancelled" == json.loads(events(answer.body)[-1][1])["error"]["code"]
+    assert json.loads(events(answer.body)[-1][1])["error"]["code"] == "cancelled"
     assert b"[DONE]" not in answer.body
     assert answer.complete
     assert replay.body == answer.body
-    assert ("cancelled", "estimated", 3) == (
+    assert (
         stopped.json()["status"], stopped.json()["usage"]["grade"], stopped.json()["usage"]["output_tokens"]
-    )  # fmt: skip
+    ) == ("cancelled", "estimated", 3)  # fmt: skip
     assert stopped.json() == again.json()
-    assert ("cancelled", "cancelled") == (record["ending"], record["code"])
+    assert (record["ending"], record["code"]) == ("cancelled", "cancelled")
 
 
 async def test_a_stream_that_nobody_reads_is_stopped_after_the_orphan_timeout():
@@ -314,8 +314,8 @@ async def test_a_key_used_again_returns_the_same_stream_and_bills_nothing():
 
     assert first.body == second.body
     assert first.get("x-streamward-stream-id") == second.get("x-streamward-stream-id")
-    assert 1 == len(upstream.seen)
-    assert [7, None] == [record.get("input_tokens") for record in records]
+    assert len(upstream.seen) == 1
+    assert [record.get("input_tokens") for record in records] == [7, None]
 
 
 async def test_a_key_with_another_body_is_422_and_another_tenants_key_is_its_own():
@@ -326,9 +326,9 @@ async def test_a_key_with_another_body_is_422_and_another_tenants_key_is_its_own
         body = json.dumps(chat()).encode()
         other = await ask(served.port, request("POST", "/v1/chat/completions", body, key, key=OTHER_KEY))
 
-    assert (422, "idempotency_key_reused") == (reused.status, reused.error["code"])
-    assert 200 == other.status
-    assert 2 == len(upstream.seen)
+    assert (reused.status, reused.error["code"]) == (422, "idempotency_key_reused")
+    assert other.status == 200
+    assert len(upstream.seen) == 2
 
 
 async def test_two_requests_with_one_key_at_once_make_one_call():
@@ -340,7 +340,7 @@ async def test_two_requests_with_one_key_at_once_make_one_call():
         first, second = [await answer for answer in both]
 
     assert first.body == second.body
-    assert 1 == len(upstream.seen)
+    assert len(upstream.seen) == 1
 
 
 async def test_a_call_that_is_not_streamed_is_answered_again_from_its_key():
@@ -351,8 +351,8 @@ async def test_a_call_that_is_not_streamed_is_answered_again_from_its_key():
 
     assert COMPLETION["choices"] == first.json()["choices"]
     assert first.body == second.body
-    assert "application/json" == second.get("content-type")
-    assert 1 == len(upstream.seen)
+    assert second.get("content-type") == "application/json"
+    assert len(upstream.seen) == 1
 
 
 async def test_a_key_whose_call_failed_before_its_first_token_may_try_again():
@@ -360,16 +360,16 @@ async def test_a_key_whose_call_failed_before_its_first_token_may_try_again():
     async with behind(document({"error": {}}, 500), document({"error": {}}, 500), stream(*HELLO)) as (served, upstream):
         answers = [await ask(served.port, chat_request(headers=key)) for _ in range(4)]
 
-    assert [502, 502, 200, 200] == [answer.status for answer in answers]
+    assert [answer.status for answer in answers] == [502, 502, 200, 200]
     assert answers[2].body == answers[3].body
-    assert 3 == len(upstream.seen)
+    assert len(upstream.seen) == 3
 
 
 async def test_a_bad_key_is_400():
     async with behind(stream(*HELLO)) as (served, _):
         answer = await ask(served.port, chat_request(headers={"idempotency-key": "x" * 256}))
 
-    assert (400, "Idempotency-Key") == (answer.status, answer.error["param"])
+    assert (answer.status, answer.error["param"]) == (400, "Idempotency-Key")
 
 
 # -- configuration and other dialects
@@ -398,9 +398,9 @@ async def test_messages_streams_resume_by_the_same_means():
         ahead = await ask(served.port, request("GET", f"/v1/streams/{stream_id}?after=-5"))
 
     assert whole.body.endswith(rest.body)
-    assert 3 == events(rest.body)[0][0]
+    assert events(rest.body)[0][0] == 3
     assert "message_stop" in events(rest.body)[-1][1]
-    assert 400 == ahead.status
+    assert ahead.status == 400
 
 
 async def test_a_refused_durable_call_is_a_status_and_leaves_no_stream():
@@ -408,23 +408,22 @@ async def test_a_refused_durable_call_is_a_status_and_leaves_no_stream():
         refused = await ask(served.port, chat_request(headers=RESUMABLE))
         unknown = await ask(served.port, chat_request("nobody/none", headers=RESUMABLE))
 
-    assert (502, "upstream_auth") == (refused.status, refused.error["code"])
-    assert 404 == unknown.status
+    assert (refused.status, refused.error["code"]) == (502, "upstream_auth")
+    assert unknown.status == 404
 
 
 async def test_drain_ends_durable_streams_with_server_shutdown():
-    async with half_way() as (served, upstream):
-        async with connected(served.port) as connection, connected(served.port) as second:
-            await connection.send(chat_request(headers=RESUMABLE))
-            answer = await connection.head()
-            await read_until(connection, answer, b"two ")
-            await second.send(follow(answer.get("x-streamward-stream-id") or ""))
-            reader = await second.head()
-            await read_until(second, reader, b"two ")
-            served.gateway.end_all()
-            await connection.body(answer)
-            await second.body(reader)
+    async with half_way() as (served, _upstream), connected(served.port) as connection, connected(served.port) as second:
+        await connection.send(chat_request(headers=RESUMABLE))
+        answer = await connection.head()
+        await read_until(connection, answer, b"two ")
+        await second.send(follow(answer.get("x-streamward-stream-id") or ""))
+        reader = await second.head()
+        await read_until(second, reader, b"two ")
+        served.gateway.end_all()
+        await connection.body(answer)
+        await second.body(reader)
 
-    assert "server_shutdown" == json.loads(events(answer.body)[-1][1])["error"]["code"]
+    assert json.loads(events(answer.body)[-1][1])["error"]["code"] == "server_shutdown"
     assert answer.complete
     assert reader.body == answer.body or (not reader.complete and answer.body.startswith(reader.body))
