@@ -93,7 +93,9 @@ async def test_tokens_of_a_cancelled_stream_are_estimated(pair: tuple[Served, Sc
     assert record["output_tokens"] >= 9
 
 
-async def leave_at_random(port: int, upstream: ScriptedUpstream, left: dict[str, float], number: int, rng: random.Random) -> None:
+async def leave_at_random(
+    port: int, upstream: ScriptedUpstream, left: dict[str, float], number: int, rng: random.Random
+) -> None:
     """One client that goes away at a stage of its own, with FIN or RST."""
     stage = rng.choice(STAGES)
     name = f"{number}-{stage}"
@@ -164,8 +166,11 @@ async def test_draining_is_bounded_in_time_and_tokens(bound: str):
             await seen.write(http_chunk(delta("x")))
             await asyncio.sleep(0.005)
 
-    config = f'on_disconnect = "drain"\n{bound}'
-    async with scripted_upstream(endless) as upstream, gateway_server(config_text(upstream.base_url, streams=config)) as served:
+    streams = f'on_disconnect = "drain"\n{bound}'
+    async with (
+        scripted_upstream(endless) as upstream,
+        gateway_server(config_text(upstream.base_url, streams=streams)) as served,
+    ):
         async with connected(served.port) as connection:
             await connection.send(chat_request())
             await connection.head()

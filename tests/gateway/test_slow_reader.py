@@ -130,15 +130,3 @@ async def test_pipelined_requests_wait_while_their_answers_are_not_read():
                 assert largest <= 2 * MAX_HELD_BYTES, "answers nobody reads pile up"
 
     assert largest <= MAX_HELD_BYTES
-
-
-async def test_a_stalled_upload_holds_bounded_memory_too():
-    """A body for a route of the ASGI application is taken only as fast as it is read."""
-    body = b"x" * (8 << 20)
-    async with gateway_server(config_text()) as served:
-        async with lazy_client(served.port, request("POST", "/v1/nothing", headers={"content-length": str(len(body))})) as sock:
-            reader, writer = await asyncio.open_connection(sock=sock.dup())
-            answer = await Connection(reader, writer).answer()
-            writer.transport.abort()
-
-    assert answer.status == 404

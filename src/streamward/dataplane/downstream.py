@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 MAX_PIPELINED_BYTES = 64 << 10
 """Bytes of later requests we hold while one is being served; beyond, reading stops."""
 
-LINGER_S = 2.0
-"""How long a closing connection may take to hand its last bytes to the kernel."""
+LINGER_S = 5.0
+"""How long a closing connection may take to send its last bytes, and to drop what the client still sends."""
 
 FOREVER = float("inf")
 LAST_CHUNK = b"0\r\n\r\n"
@@ -121,10 +121,19 @@ class Downstream(asyncio.Protocol):
         else:
             self.close()
 
-    def close(self) -> None:
+    def close(self, *, linger: bool = False) -> None:
+        """Close once what was written is sent. *linger* when the client may still be sending.
+
+        Closing with bytes unread makes the kernel send RST, which takes our answer from clients that send everything
+        before they read. So: FIN first, then read and drop until theirs comes (RFC 9112 9.6).
+        """
         self.closing = True
         self.deadline = self.loop.time() + LINGER_S
-        self.transport.close()
+        if not linger or not self.transport.can_write_eof() or self.transport.is_closing():
+            self.transport.close()
+            return
+        self.resume_body()
+        self.transport.write_eof()
 
     # -- reading
 
@@ -281,7 +290,7 @@ class Downstream(asyncio.Protocol):
         self.transport.write(head + body)
         self.serving = False
         self.finished = True
-        self.close()
+        self.close(linger=True)
 
     # -- the sink
 
@@ -356,7 +365,7 @@ class Downstream(asyncio.Protocol):
         self.serving = False
         self.exchange = None
         if self.closing or not self.body_done:
-            self.close()
+            self.close(linger=not self.body_done)
             return
         self.deadline = self.loop.time() + self.limits.keep_alive_s
         self.go_on()

@@ -231,7 +231,8 @@ class Gateway:
             return None
         cors = self.cors_fields(request)
         if request.method == "OPTIONS" and request.path.startswith("/v1/") and b"origin" in request.headers:
-            sink.start(204, cors + PREFLIGHT if cors else b"", length=0)
+            granted = cors + PREFLIGHT if cors else b""
+            sink.start(204, b"x-streamward-id: %b\r\n%b" % (self.ids.next().encode(), granted), length=0)
             sink.finish()
             return None
         dialect = CALL_ROUTES.get(request.path)
