@@ -40,6 +40,8 @@ from streamward.wire.chat_completions.shapes import (
     NOT_JSON,
     PlainChunk,
     as_dict,
+    as_list,
+    content_pieces,
     count,
     parse_usage,
     usage_at,
@@ -61,12 +63,14 @@ class Decoder:
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self.started = False
+        self.answered = False  # a chunk of choice 0 came
         self.ended = False
         self.stream_id = ""
         self.open: TextStart | ReasoningStart | RefusalStart | None = None
         self.parts = 0
         self.slots = ToolSlots()
         self.open_tools: dict[int, list[str]] = {}  # slot -> argument fragments so far
+        self.latest_tool = -1
         self.tool_bytes = 0
         self.signature: str | None = None
         self.redacted: str | None = None
@@ -74,13 +78,12 @@ class Decoder:
         self.finish: FinishReason | None = None
         self.raw_finish = ""
         self.usage: Usage | None = None
-        self.finish_extra: dict[str, Any] = {}
 
     def feed(self, item: Frame) -> list[Event]:
         if self.ended:
             return []
         data = item.data
-        if self.started and self.finish is None:
+        if self.answered and self.finish is None:
             try:
                 delta = decode_plain(data).choices[0].delta
             except NOT_JSON:
@@ -97,7 +100,7 @@ class Decoder:
         if self.ended:
             return []
         ends = self.profile.ends_with
-        if (ends == "finish" and self.finish is not None) or (ends == "eof" and self.started):
+        if (ends == "finish" and self.finish is not None) or (ends == "eof" and self.answered):
             return self.finished()
         return self.fail(TRUNCATED)
 
@@ -112,20 +115,19 @@ class Decoder:
 
     def done(self) -> list[Event]:
         # Seed of many bugs elsewhere: `[DONE]` after no finish reason means interrupted, not finished.
-        if self.finish is None and self.profile.ends_with != "eof":
+        if self.finish is None and not (self.profile.ends_with == "eof" and self.answered):
             return self.fail(TRUNCATED)
         return self.finished()
 
     def finished(self) -> list[Event]:
-        events: list[Event] = []
+        events = self.begin({})
         self.close_parts(events)
         self.ended = True
         reason = self.finish or "unknown"
         if reason == "stop" and self.slots.ids:
             reason = "tool-calls"
-        extra = {NAME: self.finish_extra} if self.finish_extra else None
         known = self.raw_finish in FINISH_TO_WAIST
-        events.append(Finish(reason, self.usage, None if known else self.raw_finish or None, extra))
+        events.append(Finish(reason, self.usage, None if known else self.raw_finish or None))
         return events
 
     def chunk(self, data: bytes, event_name: str) -> list[Event]:
@@ -142,7 +144,7 @@ class Decoder:
         choices = chunk.get("choices")
         if choices is not None and type(choices) is not list:
             return self.fail(INVALID)
-        events = self.begin(chunk)
+        events = self.begin(chunk) if choices or chunk.get("id") else []  # Azure's first chunk says nothing of the stream
         for choice in choices or ():
             if type(choice) is not dict:
                 return events + self.fail(INVALID)
@@ -150,7 +152,7 @@ class Decoder:
                 self.choice(choice, events)
                 if self.ended:
                     break
-        if type(chunk.get("citations")) is list:  # Perplexity: on every chunk, cumulative
+        if type(chunk.get("citations")) is list and self.started and not self.ended:  # Perplexity: on every chunk, cumulative
             self.citations(chunk["citations"], events)
         return events
 
@@ -164,6 +166,7 @@ class Decoder:
         return [Start(self.stream_id, model, count(chunk.get("created")), {NAME: kept} if kept else None)]
 
     def choice(self, choice: dict[str, Any], events: list[Event]) -> None:
+        self.answered = True
         delta = as_dict(choice.get("delta"))
         logprobs = as_dict(choice.get("logprobs")).get("content")
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
@@ -174,17 +177,19 @@ class Decoder:
         if type(content) is str:
             self.text(TextStart, content, events, logprobs if type(logprobs) is list else None)
         elif type(content) is list:
-            self.content_parts(content, events)
+            for thinking, piece in content_pieces(content):
+                self.text(ReasoningStart if thinking else TextStart, piece, events)
         if type(delta.get("refusal")) is str:
             self.text(RefusalStart, delta["refusal"], events)
         if type(delta.get("tool_calls")) is list:
             self.tools(delta["tool_calls"], events)
         if type(delta.get("function_call")) is dict:  # the form before tool calls
             self.tools([{"index": 0, "function": delta["function_call"]}], events)
-        if type(delta.get("annotations")) is list:
-            self.annotations(delta["annotations"], events)
+        if self.ended:
+            return
+        self.annotations(as_list(delta.get("annotations")), events)
         reason = choice.get("finish_reason")
-        if type(reason) is str and reason and not self.ended:
+        if type(reason) is str and reason:
             if reason in FAILED_FINISHES:
                 events.extend(self.fail(REPORTED))
                 return
@@ -219,20 +224,9 @@ class Decoder:
         else:
             events.append(ReasoningDelta(part_id, delta) if kind is ReasoningStart else RefusalDelta(part_id, delta))
 
-    def content_parts(self, parts: list[Any], events: list[Event]) -> None:
-        """Content as an array (Mistral): text and thinking parts."""
-        for part in parts:
-            part = as_dict(part)
-            if part.get("type") == "thinking":
-                for piece in part.get("thinking") or ():
-                    self.text(ReasoningStart, str(as_dict(piece).get("text", "")), events)
-            elif type(part.get("text")) is str:
-                self.text(TextStart, part["text"], events)
-
     def details(self, details: Any, events: list[Event]) -> None:
         """``reasoning_details`` (OpenRouter, Vercel): the signature or opaque data that must go back next turn."""
-        for detail in details if type(details) is list else ():
-            detail = as_dict(detail)
+        for detail in map(as_dict, as_list(details)):
             signature, data = detail.get("signature"), detail.get("data")
             if type(self.open) is not ReasoningStart and (signature or data):
                 self.close_parts(events)
@@ -243,6 +237,8 @@ class Decoder:
             self.redacted = data if type(data) is str else self.redacted
 
     def tools(self, fragments: list[Any], events: list[Event]) -> None:
+        if self.ended:
+            return
         for raw in fragments:
             fragment = self.slots.resolve(raw, self.stream_id)
             if fragment is None:
@@ -250,8 +246,9 @@ class Decoder:
                 return
             if fragment.new:
                 self.close_text(events)
-                self.close_complete_tools(events)
+                self.close_complete_tool(events)
                 self.open_tools[fragment.slot] = []
+                self.latest_tool = fragment.slot
                 events.append(ToolInputStart(fragment.id, fragment.name))
             pieces = self.open_tools.get(fragment.slot)
             if not fragment.arguments or (pieces is None and not fragment.arguments.strip()):
@@ -263,17 +260,18 @@ class Decoder:
             pieces.append(fragment.arguments)
             events.append(ToolInputDelta(fragment.id, fragment.arguments))
 
-    def close_complete_tools(self, events: list[Event]) -> None:
-        """A new call begins: those before it whose arguments are whole are over."""
-        for slot, pieces in list(self.open_tools.items()):
-            if not pieces:
-                continue  # nothing yet: fragments of several calls may come in turn
-            try:
-                json_text.decode_any("".join(pieces))
-            except (msgspec.DecodeError, RecursionError):
-                continue
-            del self.open_tools[slot]
-            events.append(ToolInputEnd(self.slots.ids[slot]))
+    def close_complete_tool(self, events: list[Event]) -> None:
+        """A new call begins: the one before it is over if its arguments are whole. Each call is asked once."""
+        slot = self.latest_tool
+        pieces = self.open_tools.get(slot)
+        if not pieces:
+            return  # closed, or nothing yet: fragments of several calls may come in turn
+        try:
+            json_text.decode_any("".join(pieces))
+        except NOT_JSON:
+            return
+        del self.open_tools[slot]
+        events.append(ToolInputEnd(self.slots.ids[slot]))
 
     def citations(self, urls: list[Any], events: list[Event]) -> None:
         for url in urls[self.sources :]:

@@ -38,21 +38,25 @@ class Encoder:
 
     def __init__(self, context: Context) -> None:
         self.include_usage = context.include_usage
-        head = {
+        self.head_fields = {
             "id": context.id,
             "object": "chat.completion.chunk",
             "created": context.created,
             "model": context.model,
         }
-        self.head = b"data: " + json_text.encode(head)[:-1]
-        self.before_delta = self.head + b',"choices":[{"index":0,"delta":'
-        self.before_text = self.before_delta + b'{"content":'
+        self.splice(self.head_fields)
         usage = b',"usage":null' if context.include_usage else b""
         self.after_delta = b',"logprobs":null,"finish_reason":null}]' + usage + b"}\n\n"
         self.after_text = b"}" + self.after_delta
         self.usage_null = usage
         self.tools: dict[str, int] = {}
         self.ended = False
+
+    def splice(self, head: dict[str, Any]) -> None:
+        """What every chunk begins with, encoded once."""
+        self.head = b"data: " + json_text.encode(head)[:-1]
+        self.before_delta = self.head + b',"choices":[{"index":0,"delta":'
+        self.before_text = self.before_delta + b'{"content":'
 
     def feed(self, item: Event) -> list[bytes]:
         if type(item) is TextDelta and item.logprobs is None:
@@ -70,6 +74,9 @@ class Encoder:
         return [self.before_delta + json_text.encode(delta) + self.after_delta]
 
     def start(self, event: Start) -> list[bytes]:
+        kept = (event.extra or {}).get(NAME)
+        if kept:
+            self.splice({**self.head_fields, **kept, **self.head_fields})
         return self.delta({"role": "assistant", "content": ""})
 
     def text(self, event: TextDelta) -> list[bytes]:

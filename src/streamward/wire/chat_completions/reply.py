@@ -19,6 +19,8 @@ from streamward.wire.chat_completions.shapes import (
     NAME,
     NOT_JSON,
     as_dict,
+    as_list,
+    content_pieces,
     count,
     parse_usage,
     render_usage,
@@ -76,18 +78,19 @@ def parse_reply(body: dict[str, Any], profile: Profile) -> Reply:
     if type(choice) is not dict or type(choice.get("message")) is not dict:
         return Reply(error=INVALID)
     reason = choice.get("finish_reason")
-    if reason in FAILED_FINISHES:
+    if type(reason) is str and reason in FAILED_FINISHES:
         return Reply(error=REPORTED)
     if type(reason) is not str and profile.ends_with != "eof":
         return Reply(error=TRUNCATED)
     stream_id = str(body.get("id") or "")
     blocks = message_blocks(choice["message"], choice.get("logprobs"), stream_id)
-    finish = FINISH_TO_WAIST.get(str(reason), "other")
+    reason = reason if type(reason) is str else ""
+    finish = FINISH_TO_WAIST.get(reason, "other" if reason else "unknown")
     if finish == "stop" and any(isinstance(block, ToolBlock) for block in blocks):
         finish = "tool-calls"
     return Reply(
         id=stream_id, model=str(body.get("model") or ""), created=count(body.get("created")), blocks=tuple(blocks),
-        finish_reason=finish, raw_reason=None if reason in FINISH_TO_WAIST else str(reason),
+        finish_reason=finish, raw_reason=None if reason in FINISH_TO_WAIST else reason or None,
         usage=parse_usage(usage_at(body, profile.usage_path), profile),
     )  # fmt: skip
 
@@ -95,7 +98,7 @@ def parse_reply(body: dict[str, Any], profile: Profile) -> Reply:
 def message_blocks(message: dict[str, Any], logprobs: Any, stream_id: str) -> list[Block]:
     blocks: list[Block] = []
     reasoning = message.get("reasoning_content") or message.get("reasoning") or ""
-    details = [as_dict(detail) for detail in message.get("reasoning_details") or ()]
+    details = [as_dict(detail) for detail in as_list(message.get("reasoning_details"))]
     signature = next((d["signature"] for d in details if type(d.get("signature")) is str), None)
     redacted = next((d["data"] for d in details if type(d.get("data")) is str), None)
     text, thought = text_of(message.get("content"))
@@ -106,18 +109,19 @@ def message_blocks(message: dict[str, Any], logprobs: Any, stream_id: str) -> li
         blocks.append(TextBlock("text-0", text, tokens if type(tokens) is list else None))
     if type(message.get("refusal")) is str and message["refusal"]:
         blocks.append(RefusalBlock("refusal-0", message["refusal"]))
-    calls = list(message.get("tool_calls") or ())
+    calls = [raw for raw in as_list(message.get("tool_calls")) if type(raw) is dict]
     if type(message.get("function_call")) is dict:
         calls.append({"function": message["function_call"]})
     slots = ToolSlots()
-    for raw in calls:
-        fragment = slots.resolve({**as_dict(raw), "index": None}, stream_id)
+    for index, raw in enumerate(calls):
+        fragment = slots.resolve({**raw, "index": index}, stream_id)
         if fragment is not None:
             blocks.append(ToolBlock(fragment.id, fragment.name, fragment.arguments))
-    for number, raw in enumerate(message.get("annotations") or ()):
+    for number, raw in enumerate(as_list(message.get("annotations"))):
         cited = as_dict(as_dict(raw).get("url_citation"))
         if type(cited.get("url")) is str:
-            blocks.append(Source(f"source-{number}", url=cited["url"], title=cited.get("title") or None))
+            title = cited["title"] if type(cited.get("title")) is str else None
+            blocks.append(Source(f"source-{number}", url=cited["url"], title=title or None))
     return blocks
 
 
@@ -125,14 +129,8 @@ def text_of(content: Any) -> tuple[str, str]:
     """Text and thinking of a message's content, a string or an array of parts."""
     if type(content) is str:
         return content, ""
-    text: list[str] = []
-    thinking: list[str] = []
-    for part in map(as_dict, content if type(content) is list else ()):
-        if part.get("type") == "thinking":
-            thinking.extend(str(as_dict(piece).get("text", "")) for piece in part.get("thinking") or ())
-        elif type(part.get("text")) is str:
-            text.append(part["text"])
-    return "".join(text), "".join(thinking)
+    pieces = list(content_pieces(as_list(content)))
+    return "".join(text for thinking, text in pieces if not thinking), "".join(text for thinking, text in pieces if thinking)
 
 
 def render_reply(reply: Reply, context: Context) -> dict[str, Any]:

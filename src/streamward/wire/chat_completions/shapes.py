@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -32,7 +33,7 @@ class PlainDelta(Struct, frozen=True, gc=False):
 
 class PlainChoice(Struct, frozen=True, gc=False):
     delta: PlainDelta
-    index: int = 0
+    index: Literal[0] = 0
     finish_reason: None = None
     logprobs: None = None
 
@@ -43,6 +44,7 @@ class PlainChunk(Struct, frozen=True, gc=False):
     choices: tuple[PlainChoice]
     usage: None = None
     error: None = None
+    citations: None = None
     x_groq: None = None
 
 
@@ -99,6 +101,22 @@ def usage_at(chunk: dict[str, Any], path: tuple[str, ...]) -> Any:
 def count(value: Any) -> int | None:
     """A token count, or None for anything that is not a non-negative whole number."""
     return value if type(value) is int and 0 <= value < 1 << 53 else None
+
+
+def content_pieces(parts: list[Any]) -> Iterator[tuple[bool, str]]:
+    """Content as an array of parts (Mistral), as pairs: whether it is thinking, and the text."""
+    for part in map(as_dict, parts):
+        thinking = part.get("thinking") if part.get("type") == "thinking" else None
+        if type(thinking) is str:
+            yield True, thinking
+        elif type(thinking) is list:
+            yield from ((True, piece["text"]) for piece in map(as_dict, thinking) if type(piece.get("text")) is str)
+        elif type(part.get("text")) is str:
+            yield False, part["text"]
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if type(value) is list else []
 
 
 def as_dict(value: Any) -> dict[str, Any]:

@@ -30,12 +30,14 @@ class ToolSlots:
 
     def __init__(self) -> None:
         self.ids: list[str] = []
+        self.used: set[str] = set()
+        self.of_id: dict[str, int] = {}  # ids as they were sent
         self.of_index: dict[int, int] = {}
 
     def resolve(self, raw: Any, stream_id: str) -> Fragment | None:
         """The fragment *raw* (an item of ``delta.tool_calls``); None if it is none, or past MAX_PARTS calls.
 
-        A missing id is made from *stream_id* and the slot, so the same stream always gives the same ids.
+        A missing or repeated id is made from *stream_id* and the slot, so the same stream always gives the same ids.
         """
         if type(raw) is not dict:
             return None
@@ -50,23 +52,31 @@ class ToolSlots:
             slot = len(self.ids)
             if slot >= MAX_PARTS:
                 return None
-            self.ids.append(call_id or f"call_{stream_id or 'stream'}_{slot}")
+            self.ids.append(self.unused_id(call_id or "", f"call_{stream_id or 'stream'}_{slot}"))
+            if call_id:
+                self.of_id[call_id] = slot
         if index is not None:
             self.of_index[index] = slot
         return Fragment(slot, new, self.ids[slot], name or "", arguments_text(function.get("arguments")))
 
     def slot_of(self, index: int | None, call_id: str, name: str) -> int | None:
         """The known slot a fragment continues; None when it begins a new call."""
+        known = self.of_id.get(call_id)
         if index is None:
-            if call_id and call_id in self.ids:
-                return self.ids.index(call_id)
-            if call_id or name or not self.ids:
-                return None
+            if known is not None or call_id or name or not self.ids:
+                return known
             return len(self.ids) - 1
         slot = self.of_index.get(index)
-        if slot is not None and call_id and call_id != self.ids[slot] and name:
-            return None  # one index, another id and a name: a vendor that counts every call as 0
+        if slot is not None and call_id and known != slot:  # a vendor that counts every call as 0: its id decides
+            return known if known is not None or name else slot
         return slot
+
+    def unused_id(self, wanted: str, made: str) -> str:
+        """*wanted* if no other call has it, else *made*: an id names one call of its stream."""
+        while wanted in self.used or not wanted:
+            wanted, made = made, f"{made}_"
+        self.used.add(wanted)
+        return wanted
 
 
 def arguments_text(value: Any) -> str:
