@@ -3,8 +3,9 @@
 ``Client`` is asynchronous; its twin without an event loop is ``streamward.sync.Client``.
 """
 
+from streamward.client.chat import Chat
 from streamward.client.client import Client
 from streamward.client.policy import Retries, Timeouts
 from streamward.client.stream import Stream
 
-__all__ = ["Client", "Retries", "Stream", "Timeouts"]
+__all__ = ["Chat", "Client", "Retries", "Stream", "Timeouts"]
