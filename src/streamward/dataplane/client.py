@@ -197,6 +197,8 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport = None  # type: ignore[assignment] # set by connection_made
         self.parser = httptools.HttpResponseParser(self)
         self.call: UpstreamCall | None = None
+        self.answered_call: UpstreamCall | None = None  # its answer ended within the read being parsed
+        self.keeps_alive = False
         self.closed = False
         self.idle_since = 0.0
         self.pieces: list[bytes] = []
@@ -208,6 +210,8 @@ class Connection(asyncio.Protocol):
         self.head_bytes = 0
         self.interim = 0
         self.answered = False  # a byte of the answer has come
+        self.in_head = True
+        self.raw_head_bytes = 0
         self.until_close = False
         self.inflate: Inflate | None = None
 
@@ -243,9 +247,29 @@ class Connection(asyncio.Protocol):
             self.drop()
             call.fail_with("server_error", "the gateway failed while reading the provider's answer", 500)
         except httptools.HttpParserError:
-            if self.call is call and not self.closed:
+            if self.answered_call is not None:
+                self.drop()  # what follows the answer is none of ours
+            elif self.call is call and not self.closed:
                 self.drop()
                 call.fail_with("upstream_invalid", "the provider's answer is not valid HTTP/1.1")
+        if self.in_head and self.call is call:
+            self.raw_head_bytes += len(data)
+            if self.raw_head_bytes > MAX_HEAD_BYTES:  # a field that does not end is not seen by on_header
+                self.refuse("the provider's answer has too large a head")
+        if self.answered_call is not None:
+            self.release()
+
+    def release(self) -> None:
+        """The answer is complete, and so is the read that held its end: only now may another call use the connection."""
+        call, self.answered_call = self.answered_call, None
+        assert call is not None
+        if self.keeps_alive and not self.closed:
+            if call.paused:
+                self.transport.resume_reading()
+            self.pool.give_back(self)
+        else:
+            self.drop()
+        call.complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
@@ -259,6 +283,10 @@ class Connection(asyncio.Protocol):
             call.lost(self, "the provider closed the connection before its answer was complete")
 
     # -- from the parser
+
+    def on_message_begin(self) -> None:
+        if self.answered_call is not None:
+            self.drop()  # a second answer: it would be taken for the next call's
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.fields += 1
@@ -277,6 +305,7 @@ class Connection(asyncio.Protocol):
         status = self.parser.get_status_code()
         if status < 200:
             return
+        self.in_head = False
         headers = self.headers
         encoding = headers.get("content-encoding", "identity").lower()
         if encoding not in ("identity", ""):
@@ -321,15 +350,8 @@ class Connection(asyncio.Protocol):
             if self.interim > MAX_INTERIM:
                 self.refuse("the provider sent too many interim answers")
             return
-        self.call = None
-        keep = self.parser.should_keep_alive() and not self.until_close and not self.closed
-        if keep:
-            if call.paused:
-                self.transport.resume_reading()
-            self.pool.give_back(self)
-        else:
-            self.drop()
-        call.complete()
+        self.call, self.answered_call = None, call
+        self.keeps_alive = self.parser.should_keep_alive() and not self.until_close
 
     def refuse(self, message: str) -> None:
         call = self.call

@@ -7,14 +7,12 @@ No limit on their number (a pool that caps at 100 fails half of 200 streams); id
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import ssl
-import urllib.request
-from urllib.parse import unquote, urlsplit
 
 from streamward.dataplane.client import Connection, Endpoint, Receiver, Timeouts, UpstreamCall
 from streamward.dataplane.ticker import ticker_of
+from streamward.dataplane.tunnel import open_tunnel, proxy_of_environment
 
 MAX_IDLE = 1024
 """Idle connections kept per endpoint: a burst of streams ends, the next one finds warm connections."""
@@ -93,36 +91,20 @@ class Pool:
         return made
 
     async def dial_through(self, endpoint: Endpoint, proxy: str) -> Connection:
-        """A CONNECT tunnel (RFC 9110 9.3.6), for http and https targets alike."""
-        parts = urlsplit(proxy)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        tls = self.tls_context() if parts.scheme == "https" else None
-        reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=tls)
-        try:
-            head = f"CONNECT {endpoint.host}:{endpoint.port} HTTP/1.1\r\nHost: {endpoint.host}:{endpoint.port}\r\n"
-            if parts.username is not None:
-                pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-                head += f"Proxy-Authorization: Basic {base64.b64encode(pair).decode()}\r\n"
-            writer.write(head.encode() + b"\r\n")
-            answer = await reader.readuntil(b"\r\n\r\n")
-            if answer.split(b" ", 2)[1:2] != [b"200"]:
-                raise ConnectionError("the proxy refused the tunnel")
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as exc:
-            writer.close()
-            raise ConnectionError("the proxy did not answer CONNECT") from exc
-        except BaseException:
-            writer.close()
-            raise
+        tunnel = await open_tunnel(self.loop, proxy, endpoint.host, endpoint.port, self.tls_context())
         connection = Connection(self, endpoint)
-        transport: asyncio.BaseTransport = writer.transport
-        if endpoint.scheme == "https":
-            started = await self.loop.start_tls(
-                writer.transport, connection, self.tls_context(), server_hostname=endpoint.host
-            )
-            assert started is not None
-            transport = started
-        else:
-            writer.transport.set_protocol(connection)
+        try:
+            transport: asyncio.BaseTransport | None = tunnel
+            if endpoint.scheme == "https":
+                transport = await self.loop.start_tls(
+                    tunnel, connection, self.tls_context(), server_hostname=endpoint.host
+                )
+                assert transport is not None
+            else:
+                tunnel.set_protocol(connection)
+        except BaseException:
+            tunnel.abort()
+            raise
         connection.connection_made(transport)
         return connection
 
@@ -133,10 +115,7 @@ class Pool:
         return self.proxies[endpoint]
 
     def look_up_proxy(self, endpoint: Endpoint) -> str | None:
-        if not self.trust_env or urllib.request.proxy_bypass(endpoint.host):
-            return None
-        proxy = urllib.request.getproxies().get(endpoint.scheme)
-        return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+        return proxy_of_environment(endpoint.scheme, endpoint.host) if self.trust_env else None
 
     def tls_context(self) -> ssl.SSLContext:
         if self.tls is None:

@@ -98,7 +98,7 @@ class Metrics:
         target = record.target
         if not target:
             return
-        self.endings.add(target, record.ending)
+        self.endings.add(target, record.ending or "")
         if record.ttft_ms is not None:
             self.ttft.observe(target, record.ttft_ms / 1000)
             if record.stream and record.events > 1:
