@@ -7,7 +7,6 @@ bare CR, NUL, a space before the colon, folded lines, other transfer codings. No
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
@@ -17,6 +16,7 @@ VALUE = rb"[\t\x20-\x7e\x80-\xff]*"
 HEAD = re.compile(
     rb"(" + TOKEN + rb") ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])\r\n((?:" + TOKEN + rb":" + VALUE + rb"\r\n)*)\r\n"
 )
+FIELD = re.compile(rb"(" + TOKEN + rb"):(" + VALUE + rb")\r\n")
 VERSION = re.compile(rb"[^ \r\n]+ [^ \r\n]+ HTTP/(?!1\.[01]\r)\S+\r\n")
 ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
@@ -58,7 +58,6 @@ class Head(Struct, frozen=True):
     keep_alive: bool
 
 
-@lru_cache(maxsize=512)  # on a kept connection a client sends the same head again and again; nothing changes a Head
 def parse_head(data: bytes, limits: Limits) -> Head:
     """The head that *data* (up to and including the blank line) is.
 
@@ -71,30 +70,32 @@ def parse_head(data: bytes, limits: Limits) -> Head:
     method, target, minor, block = match.groups()
     if len(target) > limits.max_target_bytes:
         raise BadRequest(414, "uri_too_long", f"the request target is longer than {limits.max_target_bytes} bytes")
-    lines = block.split(b"\r\n")
-    lines.pop()
-    if len(lines) > limits.max_fields:
+    fields = [(name.lower(), value.strip(b" \t")) for name, value in FIELD.findall(block)]
+    if len(fields) > limits.max_fields:
         raise BadRequest(431, "header_too_large", f"the request has more than {limits.max_fields} header fields")
-    fields: list[tuple[bytes, bytes]] = []
-    by_name: dict[bytes, bytes] = {}
-    for line in lines:
-        name, _, value = line.partition(b":")
-        name = name.lower()
-        value = value.strip(b" \t")
-        fields.append((name, value))
-        if name in by_name:
-            if name in SINGLE:
-                raise BadRequest(400, "bad_framing", f"the header {name.decode()} stands twice")
-            by_name[name] = by_name[name] + (b"; " if name == b"cookie" else b", ") + value
-        else:
-            by_name[name] = value
+    by_name = dict(fields)
+    if len(by_name) != len(fields):
+        by_name = joined(fields)
     host = by_name.get(b"host")
     if (host is None and minor == b"1") or (host is not None and not HOST.fullmatch(host)):
         raise BadRequest(400, "bad_host", "a valid Host header is required")
-    return Head(
-        method.decode(), target, int(minor), fields, by_name, body_length(by_name, int(minor)),
-        keeps_alive(by_name.get(b"connection", b"").lower(), int(minor)),
-    )  # fmt: skip
+    connection = by_name.get(b"connection")
+    version = int(minor)
+    keep = version == 1 if connection is None else keeps_alive(connection.lower(), version)
+    return Head(method.decode(), target, version, fields, by_name, body_length(by_name, version), keep)
+
+
+def joined(fields: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Fields by name, repeated ones joined as RFC 9110 5.3 (and 6265 for cookies) say; some must not repeat."""
+    by_name: dict[bytes, bytes] = {}
+    for name, value in fields:
+        if name not in by_name:
+            by_name[name] = value
+        elif name in SINGLE:
+            raise BadRequest(400, "bad_framing", f"the header {name.decode()} stands twice")
+        else:
+            by_name[name] = by_name[name] + (b"; " if name == b"cookie" else b", ") + value
+    return by_name
 
 
 def malformed(data: bytes) -> BadRequest:

@@ -94,12 +94,13 @@ class Pool:
         tunnel = await open_tunnel(self.loop, proxy, endpoint.host, endpoint.port, self.tls_context())
         connection = Connection(self, endpoint)
         try:
-            transport: asyncio.BaseTransport | None = tunnel
+            transport = tunnel
             if endpoint.scheme == "https":
-                transport = await self.loop.start_tls(
+                encrypted = await self.loop.start_tls(
                     tunnel, connection, self.tls_context(), server_hostname=endpoint.host
                 )
-                assert transport is not None
+                assert encrypted is not None
+                transport = encrypted
             else:
                 tunnel.set_protocol(connection)
         except BaseException:

@@ -48,7 +48,7 @@ async def open_tunnel(
     parts = urlsplit(proxy)
     encrypted = parts.scheme == "https"
     transport, tunnel = await loop.create_connection(
-        lambda: Tunnel(loop), parts.hostname, parts.port or (443 if encrypted else 80), ssl=tls if encrypted else None
+        lambda: Tunnel(loop), parts.hostname or "", parts.port or (443 if encrypted else 80), ssl=tls if encrypted else None
     )
     try:
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
