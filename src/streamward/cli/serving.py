@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import socket
 import sys
@@ -16,6 +15,7 @@ from dotenv import load_dotenv
 
 from streamward.errors import StreamwardError
 from streamward.gateway.config import find_file, load
+from streamward.gateway.logs import configure_logging
 from streamward.gateway.serve import Settings, serve
 from streamward.playground.page import playground_routes
 from streamward.upstream.local import TINY_MODEL_NAME, check_gguf, engine_available, tiny_model_path
@@ -108,9 +108,7 @@ def functions_around(folder: Path, settings: Settings, command: str, real: dict[
 
 def start(folder: Path, config: Path | None) -> Path | None:
     """Common beginnings: logging, ``.env`` files, the configuration file to use."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    configure_logging()
     if not folder.is_dir():
         raise StreamwardError(f"{folder} is not a folder; give the project's folder")
     for name in (".env.local", ".env"):

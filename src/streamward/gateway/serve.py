@@ -18,6 +18,7 @@ from uvicorn.supervisors import Multiprocess
 
 from streamward.gateway.app import Gateway
 from streamward.gateway.config import Config, load
+from streamward.gateway.logs import configure_logging
 
 SETTINGS = "STREAMWARD_SERVE_SETTINGS"
 """How worker processes learn what to serve: spawned ones share nothing but the environment."""
@@ -86,6 +87,7 @@ def build(settings: Settings, extra_routes: Sequence[BaseRoute] = ()) -> Gateway
 
 def create_worker() -> Gateway:
     """Factory that uvicorn calls in each spawned worker."""
+    configure_logging()
     settings = msgspec.json.decode(os.environ[SETTINGS], type=Settings)
     return build(settings)
 
