@@ -18,7 +18,14 @@ from streamward.events import Usage
 from streamward.wire import json_text
 from streamward.wire.chat_completions.decode import INVALID, REPORTED
 from streamward.wire.chat_completions.errors import error_frame
-from streamward.wire.chat_completions.shapes import FAILED_FINISHES, NOT_JSON, as_dict, parse_usage, usage_at
+from streamward.wire.chat_completions.shapes import (
+    FAILED_FINISHES,
+    NOT_JSON,
+    as_dict,
+    content_pieces,
+    parse_usage,
+    usage_at,
+)  # fmt: skip
 from streamward.wire.chat_completions.tools import ToolSlots
 from streamward.wire.dialect import Profile
 from streamward.wire.sse import DONE, DONE_FRAME, MAX_EVENT_BYTES, Reader
@@ -127,7 +134,10 @@ class Passthrough:
             text = data[6:-2]
             try:
                 if b"\n" in text:
-                    self.events += len(decode_lines(text.replace(b"\n\ndata: ", b"\n")))
+                    chunks = decode_lines(text.replace(b"\n\ndata: ", b"\n"))
+                    if text.count(b"\n") != 2 * len(chunks) - 2:  # a line that is no data line
+                        return self.look(data)
+                    self.events += len(chunks)
                 else:
                     decode_one(text)
                     self.events += 1
@@ -174,6 +184,7 @@ class Passthrough:
 
     def clean(self, payloads: list[bytes]) -> bytes:
         """A read of whole frames in the reference's framing; a run of plain chunks in it is checked in one call."""
+        self.reader.at_start = False  # no BOM may follow
         out: list[bytes] = []
         at, count = 0, len(payloads)
         run_end = count - TAIL_FRAMES if payloads[-1] == DONE else count
@@ -230,8 +241,7 @@ class Passthrough:
         if type(choices) is not list or not all(type(choice) is dict for choice in choices):
             return self.fail(INVALID)
         self.stream_id = self.stream_id or str(chunk.get("id") or "")
-        self.take_usage(chunk)
-        if not choices and self.usage_data:
+        if self.take_usage(chunk) and not choices:
             return b""
         prefix = b""
         for choice in choices:
@@ -275,13 +285,13 @@ class Passthrough:
 
     rewritten = False
 
-    def take_usage(self, chunk: dict[str, Any]) -> None:
-        """Usage is accounted from wherever it stands and sent once, as a chunk of its own, at the end."""
+    def take_usage(self, chunk: dict[str, Any]) -> bool:
+        """Usage is accounted from wherever it stands and sent once, as a chunk of its own, at the end; False: none here."""
         self.rewritten = False
         raw = usage_at(chunk, self.profile.usage_path)
         usage = parse_usage(raw, self.profile)
         if usage is None:
-            return
+            return False
         self.usage = usage
         if chunk["choices"]:
             rest = {key: value for key, value in chunk.items() if key not in ("choices", "usage", "x_groq")}
@@ -293,6 +303,7 @@ class Passthrough:
             self.rewritten = True
         else:
             self.usage_data = json_text.encode({**chunk, "usage": raw})
+        return True
 
     def choice(self, choice: dict[str, Any], chunk: dict[str, Any]) -> tuple[bytes, bool]:
         """Check and mend one choice in place: frames to send before it, and whether it was changed."""
@@ -320,6 +331,9 @@ class Passthrough:
                 return lead + self.fail(INVALID), changed
             changed |= mended
         reason = choice["finish_reason"]
+        if type(reason) is not str or not reason:  # an empty reason is none, as in the decoder
+            changed |= reason is not None
+            reason = choice["finish_reason"] = None
         if reason is not None:
             if reason in FAILED_FINISHES:
                 return lead + self.fail(REPORTED), changed
@@ -328,7 +342,7 @@ class Passthrough:
                 changed = True
             state.finished = True
             self.content = True
-            self.finish_reason = str(reason)
+            self.finish_reason = reason
         elif any(value for key, value in delta.items() if key != "role"):
             self.content = True
         return lead, changed
@@ -344,16 +358,11 @@ class Passthrough:
         content = delta.get("content")
         if type(content) is not list:
             return False
-        text: list[str] = []
-        thinking: list[str] = []
-        for part in map(as_dict, content):
-            if part.get("type") == "thinking":
-                thinking.extend(str(as_dict(piece).get("text", "")) for piece in part.get("thinking") or ())
-            elif type(part.get("text")) is str:
-                text.append(part["text"])
-        delta["content"] = "".join(text)
-        if thinking:
-            delta["reasoning_content"] = "".join(thinking)
+        pieces = list(content_pieces(content))
+        delta["content"] = "".join(text for thinking, text in pieces if not thinking)
+        thought = "".join(text for thinking, text in pieces if thinking)
+        if thought:
+            delta["reasoning_content"] = thought
         return True
 
     def mend_tools(self, delta: dict[str, Any], state: ChoiceState) -> bool | None:
@@ -365,8 +374,9 @@ class Passthrough:
             if fragment is None:
                 return None
             function = as_dict(raw.get("function"))
-            as_sent = (raw.get("index"), raw.get("id"), function.get("arguments", ""))
-            as_due = (fragment.slot, fragment.id if fragment.new else None, fragment.arguments)
+            named = raw.get("type") == "function" if fragment.new else "name" not in function
+            as_sent = (raw.get("index"), raw.get("id"), function.get("arguments", ""), named)
+            as_due = (fragment.slot, fragment.id if fragment.new else None, fragment.arguments, True)
             if as_sent == as_due:
                 continue
             changed = True
