@@ -394,6 +394,9 @@ class CallExchange:
             record.target = record.target or self.attempts.target.name
         record.duration_ms = (self.gateway.loop.time() - self.started_at) * 1000
         self.gateway.end(self)
+        # The attempts point back at us: cut here, so that counting references frees the whole call at once. Memory that
+        # waits for the cyclic collector is cold when it is used again.
+        self.attempts = None
 
 
 def parsed_reply(module: Dialect, raw: bytes, target: Target) -> Reply:
