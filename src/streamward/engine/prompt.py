@@ -212,3 +212,12 @@ READERS: dict[str, Callable[[Json, str], Part | None]] = {
     "tool-call": tool_call, "tool-result": tool_result,
     "tool-approval-request": lambda part, where: None, "tool-approval-response": lambda part, where: None,
 }  # fmt: skip
+
+
+def model_messages(messages: Any) -> tuple[Message, ...]:
+    """*messages* in any of the forms that ``stream_text`` takes, as model messages.
+
+    Raises:
+        InvalidRequest: a message that cannot be read; ``info.param`` names it.
+    """
+    return prompt_of(messages, None, None).messages

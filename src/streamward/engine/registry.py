@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from streamward.engine.model import Model
+from streamward.call import Call
+from streamward.engine import connections
+from streamward.engine.model import CallOptions, Model, ModelStream, UpstreamModel
 from streamward.engine.resolve import NamedModel
 from streamward.errors import ModelNotFound
+from streamward.upstream.attempts import Target
+from streamward.upstream.upstream import HttpUpstream
+from streamward.wire.dialect import Profile
 
 
 class Provider(Protocol):
@@ -98,3 +103,47 @@ def set_default_registry(registry: ProviderRegistry | None) -> None:
 
 def default_model(model_id: str) -> Model | None:
     return None if Default.registry is None else Default.registry.find(model_id)
+
+
+class OpenAiCompatible:
+    """The models of a server that speaks Chat Completions (or another known dialect) at a base URL."""
+
+    def __init__(self, base_url: str, *, api_key: str | None, name: str, dialect: str, headers: Mapping[str, str]) -> None:
+        self.base_url = base_url
+        self.api_key = api_key
+        self.name = name
+        self.dialect = dialect
+        self.headers = dict(headers)
+
+    def language_model(self, model_id: str) -> Model:
+        return ServerModel(self, model_id)
+
+    __call__ = language_model
+
+
+class ServerModel:
+    """One model of such a server."""
+
+    def __init__(self, server: OpenAiCompatible, model_id: str) -> None:
+        self.server = server
+        self.model_id = model_id
+        self.id = f"{server.name}/{model_id}"
+
+    def open(self, call: Call, options: CallOptions, /) -> ModelStream:
+        server = self.server
+        upstream = HttpUpstream(
+            server.name, server.base_url, pool=connections.pool(), dialect=server.dialect, profile=COMPATIBLE,
+            api_key=server.api_key, headers=server.headers,
+        )  # fmt: skip
+        return UpstreamModel(self.id, [Target(upstream, self.model_id)]).open(call, options)
+
+
+COMPATIBLE = Profile(max_tokens_field="max_tokens", developer_role=False)
+
+
+def openai_compatible(
+    base_url: str, *, api_key: str | None = None, name: str = "server", dialect: str = "chat_completions",
+    headers: Mapping[str, str] | None = None,
+) -> OpenAiCompatible:  # fmt: skip
+    """A provider at *base_url*: ``openai_compatible("http://127.0.0.1:8000/v1", api_key=key)("my-model")``."""
+    return OpenAiCompatible(base_url, api_key=api_key, name=name, dialect=dialect, headers=headers or {})

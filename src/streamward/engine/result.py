@@ -287,21 +287,21 @@ class StreamResult(Generic[T]):
 
     def to_text_stream_response(self, **options: Any) -> Any:
         """The text as it comes, as a response for any ASGI framework. See :func:`streamward.engine.respond.text_response`."""
-        from streamward.engine import respond
+        from streamward.engine.respond import text_response
 
-        return respond.text_response(self, **options)
+        return text_response(self, **options)
 
     def to_data_stream_response(self, **options: Any) -> Any:
         """For ``useChat`` of AI SDK 3 and 4. See :func:`streamward.engine.respond.data_stream_response`."""
-        from streamward.engine import respond
+        from streamward.engine.respond import data_stream_response
 
-        return respond.data_stream_response(self, **options)
+        return data_stream_response(self, **options)
 
     def to_ui_message_stream_response(self, **options: Any) -> Any:
         """For ``useChat`` of AI SDK 5, 6 and 7. See :func:`streamward.engine.respond.ui_message_stream_response`."""
-        from streamward.engine import respond
+        from streamward.engine.respond import ui_message_stream_response
 
-        return respond.ui_message_stream_response(self, **options)
+        return ui_message_stream_response(self, **options)
 
 
 def texts(events: Sequence[Event]) -> list[str]:

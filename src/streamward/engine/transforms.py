@@ -93,9 +93,13 @@ class Pump:
                 self.event = None
                 self.changed.notify_all()
             await self.changed.wait_for(lambda: self.event is not None or self.closed)
-            if self.event is None:
+            event = self.waiting()
+            if event is None:
                 raise StopAsyncIteration
-            return self.event
+            return event
+
+    def waiting(self) -> Event | None:
+        return self.event
 
     async def run(self, emit: Emit) -> None:
         outputs = self.function(self)
@@ -118,10 +122,15 @@ class Pump:
             if not self.closed:
                 self.event = event
                 self.changed.notify_all()
-            await self.changed.wait_for(lambda: self.event is None)
-        task = self.task
-        if task.done():
-            task.result()  # raises what the generator raised
+            await self.changed.wait_for(self.taken)
+        self.raise_failure()
+
+    def taken(self) -> bool:
+        return self.event is None
+
+    def raise_failure(self) -> None:
+        if self.task is not None and self.task.done():
+            self.task.result()
 
     async def close(self, emit: Emit) -> None:
         if self.task is None:

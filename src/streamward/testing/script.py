@@ -33,16 +33,18 @@ Item: TypeAlias = "Event | str | Exception | Sequence[Event]"
 ScriptStep: TypeAlias = "str | Exception | Sequence[Item]"
 
 
-def text(*deltas: str, id: str = "text-0") -> list[Event]:
+def text(*deltas: str, id: str = "text-0") -> list[Event]:  # noqa: A002
     """A text part in these deltas."""
     return [TextStart(id), *(TextDelta(id, delta) for delta in deltas), TextEnd(id)]
 
 
-def reasoning(*deltas: str, id: str = "reasoning-0", signature: str | None = None) -> list[Event]:
+def reasoning(*deltas: str, id: str = "reasoning-0", signature: str | None = None) -> list[Event]:  # noqa: A002
     return [ReasoningStart(id), *(ReasoningDelta(id, delta) for delta in deltas), ReasoningEnd(id, signature)]
 
 
-def tool_call(name: str, input: Any = None, *, id: str = "call-0", fragments: Sequence[str] | None = None) -> list[Event]:
+def tool_call(
+    name: str, input: Any = None, *, id: str = "call-0", fragments: Sequence[str] | None = None  # noqa: A002
+) -> list[Event]:
     """A call of tool *name*; *input* is its arguments' object or text, *fragments* the text as it is streamed."""
     whole = input if isinstance(input, str) else encode({} if input is None else input).decode()
     pieces = fragments if fragments is not None else [whole]

@@ -30,7 +30,10 @@ class ScriptedModel:
     about steps left over, a call too many raises UnexpectedCall.
     """
 
-    def __init__(self, *steps: ScriptStep | Callable[[Call], ScriptStep], id: str = "scripted/model", delay_s: float | None = None) -> None:
+    def __init__(
+        self, *steps: ScriptStep | Callable[[Call], ScriptStep], id: str = "scripted/model",  # noqa: A002
+        delay_s: float | None = None,
+    ) -> None:  # fmt: skip
         self.id = id
         self.steps = list(steps)
         self.delay_s = delay_s
@@ -84,14 +87,22 @@ class ScriptedStream:
         if self.cancelled or self.given >= len(self.events):
             return []
         if self.delay_s is not None:
-            await asyncio.sleep(self.delay_s)
-            if self.cancelled:
-                return []
+            await self.pause(self.delay_s)
+        if self.closed.is_set():
+            return []
         event = self.events[self.given]
         self.given += 1
         if isinstance(event, Exception):
             raise event
         return [event]
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, or until it is stopped."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.closed.wait()
+        except TimeoutError:
+            pass
 
     def cancel(self) -> None:
         last = self.events[self.given - 1] if self.given else None
