@@ -500,12 +500,12 @@ async def test_a_stream_has_the_fields_that_keep_proxies_from_buffering(served: 
 
 
 async def test_overload_is_503_with_retry_after():
-    async with gateway_server(config_text(limits="max_concurrent_streams = 1")) as served:
-        async with connected(served.port) as first:
-            await first.send(chat_request("demo/lorem?tps=50&tokens=1000"))
-            await first.head()
-            answer = await ask(served.port, chat_request(FAST))
-            ready = await ask(served.port, request("GET", "/readyz"))
+    config = config_text(limits="max_concurrent_streams = 1")
+    async with gateway_server(config) as served, connected(served.port) as first:
+        await first.send(chat_request("demo/lorem?tps=50&tokens=1000"))
+        await first.head()
+        answer = await ask(served.port, chat_request(FAST))
+        ready = await ask(served.port, request("GET", "/readyz"))
 
     assert (answer.status, answer.error["code"], answer.get("retry-after")) == (503, "overloaded", "1")
     assert (ready.status, ready.json()["reason"]) == (503, "saturated")
