@@ -59,7 +59,7 @@ class Encoder:
         self.before_text = self.before_delta + b'{"content":'
 
     def feed(self, item: Event) -> list[bytes]:
-        if type(item) is TextDelta and item.logprobs is None:
+        if type(item) is TextDelta and item.logprobs is None and not self.ended:
             text = encode_text(item.delta)
             if not text.isascii():
                 text = json_text.escape_line_separators(text)
