@@ -74,6 +74,7 @@ def config_text(upstream: str = "http://127.0.0.1:9/v1", **tables: str) -> str:
     """A configuration with one provider ``mock``; *tables* add lines to the tables they name."""
     mock = tables.pop("mock", "timeouts = { connect = 2, first_byte = 0.4, idle = 0.4, total = 30 }\nretries = 0")
     lines = [f'[auth]\nkeys = ["{KEY}"]', f'[providers.mock]\nbase_url = "{upstream}"\napi_key = "{UPSTREAM_KEY}"\n{mock}']
+    tables.setdefault("storage", 'url = "sqlite::memory:"')
     lines += [f"[{name.replace('__', '.')}]\n{text}" for name, text in tables.items()]
     return "\n".join(lines)
 

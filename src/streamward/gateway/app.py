@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,6 +35,10 @@ from streamward.gateway.exchange import JSON_FIELDS, CallExchange, too_large
 from streamward.gateway.metrics import Metrics
 from streamward.gateway.plan import Routes, timeouts
 from streamward.gateway.records import AccessLog, Record
+from streamward.gateway.response_calls import ResponseCall
+from streamward.gateway.response_routes import response_routes
+from streamward.gateway.responses import Responses
+from streamward.gateway.storage import Storage
 from streamward.gateway.stream_routes import open_reader, stream_routes
 from streamward.upstream.attempts import Target
 from streamward.upstream.local import LocalEngine, LocalEngineError
@@ -107,10 +112,13 @@ class Gateway:
         self.pool: Pool = None  # type: ignore[assignment]
         self.routes: Routes = None  # type: ignore[assignment]
         self.durable: Durable = None  # type: ignore[assignment]
+        self.storage: Storage = None  # type: ignore[assignment]
+        self.responses: Responses = None  # type: ignore[assignment]
         self.engine: LocalEngine | None = None
         self.lag_timer: asyncio.TimerHandle | None = None
+        self.opened = AsyncExitStack()
         self.set_hosts()
-        self.asgi = Starlette(routes=[*stream_routes(self), *control_routes(self), *extra_routes])
+        self.asgi = Starlette(routes=[*stream_routes(self), *response_routes(self), *control_routes(self), *extra_routes])
 
     # -- life
 
@@ -119,8 +127,11 @@ class Gateway:
         self.loop = asyncio.get_running_loop()
         self.ticker = ticker_of(self.loop)
         self.pool = Pool()
+        self.storage = await self.opened.enter_async_context(Storage(self.config.storage.url))
         self.durable = Durable(self.config)
-        await self.durable.streams.__aenter__()
+        await self.opened.enter_async_context(self.durable.streams)
+        self.responses = Responses(self.config, self.storage, self.durable)
+        self.spawn(self.responses.upkeep())
         self.routes = Routes(self.config, self.pool, self.environ)
         if self.local_model is not None:
             self.engine = LocalEngine(self.local_model, name=self.local_name)
@@ -152,8 +163,7 @@ class Gateway:
             task.cancel()
         if self.lag_timer is not None:
             self.lag_timer.cancel()
-        if self.durable is not None:
-            await self.durable.streams.__aexit__(None, None, None)
+        await self.opened.aclose()
         if self.engine is not None:
             await self.engine.stop()
         if self.pool is not None:
@@ -238,7 +248,11 @@ class Gateway:
         dialect = CALL_ROUTES.get(request.path)
         if dialect is None or request.method != "POST":
             return open_reader(self, request, sink, cors)
-        kind = KeptCall if wants_durable(request, self.config) else CallExchange
+        kind = CallExchange
+        if dialect == "responses":
+            kind = ResponseCall
+        elif wants_durable(request, self.config):
+            kind = KeptCall
         exchange = kind(self, request, sink, dialect, ANONYMOUS, cors)
         problem = self.refused_call(request, exchange)
         if problem is not None:

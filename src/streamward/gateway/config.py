@@ -121,6 +121,8 @@ class Storage(Strict, frozen=True):
     url: str = "sqlite:.streamward/streamward.db"
     retention_s: Seconds = 30 * 86400.0
     max_responses: Count = 100_000
+    max_response_bytes: Count = 8 << 30
+    """JSON of all stored responses; past a bound the oldest are forgotten."""
 
 
 class Logging(Strict, frozen=True):

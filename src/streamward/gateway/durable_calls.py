@@ -119,13 +119,26 @@ class KeptCall(CallExchange):
         if self.over:
             return
         self.raw = self.take_body()
-        self.gateway.begin(self)
-        self.gateway.spawn(self.prepare())
+        try:
+            body = json_text.decode_object(self.raw)
+            targets = None if self.must_wait(body) else self.plan(body)
+        except StreamwardError as exc:
+            self.refuse(exc.info)
+            return
+        if targets is None:
+            self.gateway.begin(self)
+            self.gateway.spawn(self.prepare(body))
+        else:
+            self.run(targets)
 
-    async def prepare(self) -> None:
+    def must_wait(self, body: dict[str, Any]) -> bool:
+        """Something has to be looked up or reserved before the call can be made."""
+        return True
+
+    async def prepare(self, body: dict[str, Any]) -> None:
         """Everything that has to wait before the call is made: what it refers to, its stream, its first reader."""
         try:
-            await self.begin(json_text.decode_object(self.raw))
+            await self.begin(body)
         except StreamwardError as exc:
             self.refuse(exc.info)
         except Exception as exc:
@@ -164,6 +177,10 @@ class KeptCall(CallExchange):
 
     def outlives_client(self) -> bool:
         return False
+
+    def refusal_frames(self, error: ErrorInfo) -> list[bytes]:
+        """Frames that say that the call failed before its first token; none where a status says it."""
+        return []
 
     # -- the stream
 
@@ -336,7 +353,7 @@ class RecordSink:
         call, recorder = self.call, self.recorder
         if self.status != 200:
             error = call.failure or FAILED
-            recorder.close(ending_of(error), [], encode(call.result(error)))
+            recorder.close(ending_of(error), call.refusal_frames(error), encode(call.result(error)))
             return
         if not self.streamed:
             recorder.close("completed", [data], encode(call.result()))

@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 from streamward.dataplane.exchange import Exchange, Request, Sink
 from streamward.durable import START, Offset, StreamState, parse_cursor, parse_last_event_id
 from streamward.errors import InvalidRequest, StreamwardError
+from streamward.gateway.response_reader import ResponseReader
 from streamward.gateway.stream_frames import meta_of, result_of
 from streamward.gateway.stream_reader import StreamExchange
 from streamward.wire.table import dialect as dialect_module
@@ -22,21 +23,27 @@ from streamward.wire.table import dialect as dialect_module
 if TYPE_CHECKING:
     from streamward.gateway.app import Gateway
 
-STREAMS = "/v1/streams/"
-ROUTE = "/v1/streams/{id}"
+STREAMS = "/v1/streams"
+RESPONSES = "/v1/responses"
 
 
 def open_reader(gateway: Gateway, request: Request, sink: Sink, cors: bytes) -> Exchange | None:
     """The exchange of a request that reads a stream; None when it is none."""
-    if request.method != "GET" or not request.path.startswith(STREAMS):
+    folder, _, stream_id = request.path.rpartition("/")
+    if request.method != "GET" or folder not in (STREAMS, RESPONSES) or not stream_id:
         return None
-    stream_id = request.path[len(STREAMS) :]
-    if not stream_id or "/" in stream_id:
+    exchange: StreamExchange
+    if folder == STREAMS:
+        exchange = StreamExchange(gateway, f"{STREAMS}/{{id}}", sink, stream_id, START, cors=cors)
+        read_cursor = cursor
+    elif query_of(request, "stream") == "true":
+        exchange = ResponseReader(gateway, f"{RESPONSES}/{{id}}", sink, stream_id, START, dialect="responses", cors=cors)
+        read_cursor = sequence_cursor
+    else:
         return None
-    exchange = StreamExchange(gateway, ROUTE, sink, stream_id, START, cors=cors)
     try:
         exchange.caller = gateway.keys.caller(request)
-        exchange.after = cursor(request, stream_id)
+        exchange.after = read_cursor(request, stream_id)
     except StreamwardError as exc:
         exchange.refuse(exc.info)
     return exchange
@@ -48,9 +55,9 @@ def cursor(request: Request, stream_id: str) -> Offset:
     Raises:
         InvalidRequest: not a cursor, or one of another stream.
     """
-    given = parse_qs(request.query.decode("latin-1"), keep_blank_values=True).get("after")
+    given = query_of(request, "after")
     if given is not None:
-        return parse_cursor(given[-1])
+        return parse_cursor(given)
     text = request.headers.get(b"last-event-id", b"").decode("latin-1").strip()
     if not text:
         return START
@@ -60,6 +67,17 @@ def cursor(request: Request, stream_id: str) -> Offset:
     if named != stream_id:
         raise InvalidRequest("Last-Event-ID names another stream than the address does", param="Last-Event-ID")
     return after
+
+
+def sequence_cursor(request: Request, stream_id: str) -> Offset:
+    """``starting_after`` of a Responses stream: a sequence number, which is the offset. Raises InvalidRequest."""
+    given = query_of(request, "starting_after")
+    return cursor(request, stream_id) if given is None else parse_cursor(given, param="starting_after")
+
+
+def query_of(request: Request, name: str) -> str | None:
+    values = parse_qs(request.query.decode("latin-1"), keep_blank_values=True).get(name)
+    return values[-1] if values else None
 
 
 def stream_routes(gateway: Gateway) -> list[BaseRoute]:

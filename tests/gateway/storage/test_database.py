@@ -99,7 +99,7 @@ async def test_writes_wait_for_a_server_that_is_away(postgres):
 async def test_a_path_that_cannot_be_opened_is_said(tmp_path):
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(StorageUnavailable, match="file/x.db"):
+    with pytest.raises(StorageUnavailable, match=r"file/x\.db"):
         await Storage(f"sqlite:{tmp_path}/file/x.db").__aenter__()
 
 
