@@ -85,15 +85,22 @@ class ViewIterator(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        while not self.items:
-            events = await self.cursor.batch()
-            if not events:
-                if self.raises and self.cursor.run.failure is not None:
-                    raise self.cursor.run.failure
+        if not self.items:
+            self.items = await self.batch()
+            if not self.items:
                 raise StopAsyncIteration
-            self.items = list(self.pick(events))
             self.items.reverse()
         return self.items.pop()
+
+    async def batch(self) -> list[T]:
+        """The next items, at least one; none at the end. Raises the failure where this view does."""
+        while events := await self.cursor.batch():
+            items = list(self.pick(events))
+            if items:
+                return items
+        if self.raises and self.cursor.run.failure is not None:
+            raise self.cursor.run.failure
+        return []
 
     async def aclose(self) -> None:
         self.cursor.leave()

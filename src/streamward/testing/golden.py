@@ -8,6 +8,7 @@ response helper), ``read``, ``convert``, ``partial_json``, ``parse_part`` and ``
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import math
 import sys
@@ -182,8 +183,8 @@ async def parse_part(request: Json) -> Json:
 
 async def legacy(request: Json) -> Json:
     try:
-        from streamward.legacy import golden as helpers
-    except ImportError:
+        helpers = importlib.import_module("streamward.legacy.golden")
+    except ModuleNotFoundError:
         return {"unsupported": True}
     reply: Json = await helpers.replay(request)
     return reply
