@@ -131,9 +131,10 @@ def doctor(config: ConfigFile = None) -> None:
 
 def add_groups() -> None:
     """Commands that live beside what they work on."""
-    from streamward.cli import functions
+    from streamward.cli import functions, tools
 
     functions.register(app)
+    tools.register(app)
 
 
 add_groups()

@@ -4,11 +4,11 @@
 line's business.
 """
 
-from streamward.wire.lint.capture import Capture, Read, dump, is_capture, load, public_url
+from streamward.wire.lint.capture import Capture, Ending, Read, dump, is_capture, load, public_url
 from streamward.wire.lint.finding import Finding, Report, Rule, RuleResult
 from streamward.wire.lint.run import NAMES, Linted, detect, lint
 
 __all__ = [
-    "NAMES", "Capture", "Finding", "Linted", "Read", "Report", "Rule", "RuleResult", "detect", "dump", "is_capture", "lint",
-    "load", "public_url",
+    "NAMES", "Capture", "Ending", "Finding", "Linted", "Read", "Report", "Rule", "RuleResult", "detect", "dump",
+    "is_capture", "lint", "load", "public_url",
 ]  # fmt: skip
