@@ -32,7 +32,7 @@ from streamward.call import (
 from streamward.errors import InvalidRequest, Unsupported
 from streamward.wire import json_text
 from streamward.wire.chat_completions.encode import reasoning_details
-from streamward.wire.chat_completions.shapes import NAME, as_dict
+from streamward.wire.chat_completions.shapes import NAME, as_dict, as_list
 from streamward.wire.dialect import Profile
 from streamward.wire.foreign import refuse_foreign
 
@@ -73,6 +73,16 @@ class MessageIn(Struct):
     function_call: CalledIn | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
+    reasoning: str | None = None
+    reasoning_details: list[dict[str, Any]] | None = None
+
+
+class ReasoningIn(Struct):
+    """OpenRouter's and Vercel's way to say how much to reason."""
+
+    effort: Effort | None = None
+    max_tokens: int | None = None
+    enabled: bool | None = None
 
 
 class StreamOptionsIn(Struct):
@@ -118,7 +128,7 @@ class RequestIn(Struct):
     function_call: str | dict[str, Any] | None = None
     response_format: FormatIn | None = None
     reasoning_effort: Effort | None = None
-    reasoning: dict[str, Any] | None = None
+    reasoning: ReasoningIn | None = None
     verbosity: str | None = None
     user: str | None = None
     metadata: dict[str, str] | None = None
@@ -155,7 +165,7 @@ def parse_request(body: dict[str, Any]) -> Call:
     functions = asked.functions or ()
     return Call(
         model=asked.model,
-        messages=tuple(parse_messages(asked.messages, body["messages"])),
+        messages=tuple(parse_messages(asked.messages)),
         tools=tuple(parse_tool(tool, i) for i, tool in enumerate(asked.tools or ()))
         + tuple(Tool(f.name, f.description, f.parameters, f.strict) for f in functions),
         tool_choice=parse_choice(asked.tool_choice if asked.tool_choice is not None else asked.function_call),
@@ -187,7 +197,7 @@ def unknown_fields(body: dict[str, Any]) -> dict[str, dict[str, Any]] | None:
     return {NAME: extra} if extra else None
 
 
-def parse_messages(messages: list[MessageIn], raw: list[dict[str, Any]]) -> list[Message]:
+def parse_messages(messages: list[MessageIn]) -> list[Message]:
     """Messages in order; the results of one turn's calls are joined into one ``tool`` message."""
     out: list[Message] = []
     for i, message in enumerate(messages):
@@ -208,7 +218,7 @@ def parse_messages(messages: list[MessageIn], raw: list[dict[str, Any]]) -> list
             else:
                 out.append(Message("tool", (part,)))
         elif message.role == "assistant":
-            out.append(parse_assistant(message, raw[i], where))
+            out.append(parse_assistant(message, where))
         else:
             if message.content is None:
                 raise InvalidRequest(f"{where} needs content: text or parts", param=f"{where}.content")
@@ -218,14 +228,14 @@ def parse_messages(messages: list[MessageIn], raw: list[dict[str, Any]]) -> list
     return out
 
 
-def parse_assistant(message: MessageIn, raw: dict[str, Any], where: str) -> Message:
+def parse_assistant(message: MessageIn, where: str) -> Message:
     parts: list[Part] = []
-    details = [as_dict(detail) for detail in raw.get("reasoning_details") or ()]
+    details = message.reasoning_details or ()
     signature = next((d["signature"] for d in details if type(d.get("signature")) is str), None)
     redacted = next((d["data"] for d in details if type(d.get("data")) is str), None)
-    thought = message.reasoning_content or raw.get("reasoning")
+    thought = message.reasoning_content or message.reasoning or ""
     if thought or signature or redacted:
-        parts.append(Reasoning(thought if type(thought) is str else "", signature, redacted))
+        parts.append(Reasoning(thought, signature, redacted))
     if message.content:
         parts.extend(parse_parts(message.content, where))
     if message.refusal:
@@ -265,8 +275,9 @@ def parse_part(part: dict[str, Any], where: str) -> Part:
     if kind == "file":
         file = as_dict(part.get("file"))
         data, media_type = split_data_url(file["file_data"]) if type(file.get("file_data")) is str else (None, None)
-        if data or type(file.get("file_id")) is str:
-            return Document(None, data, media_type, file.get("filename"), file.get("file_id"))
+        filename, file_id = file.get("filename"), file.get("file_id")
+        if (data or file_id) and all(value is None or type(value) is str for value in (filename, file_id)):
+            return Document(None, data, media_type, filename, file_id)
     raise InvalidRequest(
         f"{where} is not a content part this server knows: expected type text, image_url, input_audio, file or refusal "
         f"with its fields, got type {kind!r}",
@@ -300,7 +311,13 @@ def parse_choice(choice: str | dict[str, Any] | None) -> ToolChoice | None:
         raise InvalidRequest(f"tool_choice must be auto, none, required or an object, got {choice!r}", param="tool_choice")
     allowed = as_dict(choice.get("allowed_tools")) if choice.get("type") == "allowed_tools" else None
     if allowed is not None:
-        names = tuple(str(as_dict(as_dict(tool).get("function")).get("name", "")) for tool in allowed.get("tools") or ())
+        found = [as_dict(as_dict(tool).get("function")).get("name") for tool in as_list(allowed.get("tools"))]
+        names = tuple(name for name in found if type(name) is str)
+        if not names or len(names) < len(found):
+            raise InvalidRequest(
+                "tool_choice of type allowed_tools needs tools: a list of {type: function, function: {name}}",
+                param="tool_choice.allowed_tools.tools",
+            )
         return ToolChoice("required" if allowed.get("mode") == "required" else "auto", None, names)
     name = as_dict(choice.get("function")).get("name") or choice.get("name")
     if type(name) is not str:
@@ -321,15 +338,12 @@ def parse_output(form: FormatIn | None) -> Output | None:
 
 
 def parse_thinking(asked: RequestIn) -> Thinking | None:
-    """``reasoning_effort``, or OpenRouter's and Vercel's ``reasoning`` object."""
-    extra = asked.reasoning or {}
-    effort = asked.reasoning_effort or extra.get("effort")
-    budget, enabled = extra.get("max_tokens"), extra.get("enabled")
-    if effort is None and budget is None and enabled is None:
+    """``reasoning_effort``, or the ``reasoning`` object."""
+    own = asked.reasoning or ReasoningIn()
+    effort = asked.reasoning_effort or own.effort
+    if effort is None and own.max_tokens is None and own.enabled is None:
         return None
-    return Thinking(
-        effort, budget if type(budget) is int else None, enabled if type(enabled) is bool else None
-    )
+    return Thinking(effort, own.max_tokens, own.enabled)
 
 
 def render_request(call: Call, *, model: str, profile: Profile) -> dict[str, Any]:
