@@ -244,7 +244,8 @@ REQUESTS = st.builds(
     messages=st.lists(ASSISTANT | TOOL | OTHERS, min_size=1, max_size=4).filter(one_tool_turn).map(tuple),
     tools=st.lists(st.builds(Tool, st.just("f"), MAYBE_TEXT, SCHEMA, MAYBE), max_size=2).map(tuple),
     tool_choice=st.none() | st.sampled_from(
-        [ToolChoice("auto"), ToolChoice("none"), ToolChoice("required"), ToolChoice("tool", "f"), ToolChoice("auto", None, ("f",))]
+        [ToolChoice("auto"), ToolChoice("none"), ToolChoice("required"), ToolChoice("tool", "f"),
+         ToolChoice("auto", None, ("f",))]
     ),
     parallel_tool_calls=st.none() | st.booleans(),
     max_output_tokens=st.none() | st.integers(1, 99),

@@ -6,6 +6,7 @@ from typing import Any
 
 from streamward.errors import ErrorInfo
 from streamward.wire import json_text
+from streamward.wire.chat_completions.shapes import NOT_JSON
 from streamward.wire.upstream_status import MAX_ERROR_BYTES, from_status
 
 
@@ -32,7 +33,7 @@ def parse_error(status: int, body: bytes) -> ErrorInfo:
     if len(body) <= MAX_ERROR_BYTES:
         try:
             value = json_text.decode_any(body)
-        except ValueError:
+        except NOT_JSON:
             value = None
         error = value.get("error", value) if isinstance(value, dict) else None
         if isinstance(error, dict):
