@@ -313,6 +313,7 @@ class Connection(asyncio.Protocol):
                 self.refuse("the provider's answer uses a compression that was not asked for")
                 return
             self.inflate = Inflate()
+        call.data = b""  # answered: it will not be sent again, and an idle stream need not hold it
         no_body = status in (204, 304)
         self.until_close = not no_body and "content-length" not in headers and "transfer-encoding" not in headers
         call.receiver.head_received(AnswerHead(status, headers))

@@ -199,6 +199,7 @@ class CallExchange:
             return
         self.attempts.commit()
         self.committed = True
+        self.let_go()
         now = self.last_at = self.gateway.loop.time()
         self.record.ttft_ms = (now - self.started_at) * 1000
         self.record.status = 200
@@ -211,6 +212,10 @@ class CallExchange:
         else:
             self.record.bytes_out += len(out)
             self.sink.write(out)
+
+    def let_go(self) -> None:
+        """No further try will be made: what only they needed is freed, idle streams are many."""
+        self.asked = {}
 
     def ended(self) -> None:
         relay = self.relay

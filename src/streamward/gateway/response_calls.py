@@ -40,6 +40,9 @@ class ResponseCall(KeptCall):
 
     __slots__ = ("answered", "background", "durable", "history", "memory", "on_response", "store", "streamed")
 
+    def let_go(self) -> None:
+        """The request is stored with its response: nothing is freed."""
+
     def __init__(self, gateway: Gateway, request: Request, sink: Sink, dialect: str, caller: Caller, cors: bytes) -> None:
         super().__init__(gateway, request, sink, dialect, caller, cors)
         self.durable = wants_durable(request, gateway.config)

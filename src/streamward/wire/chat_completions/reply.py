@@ -31,9 +31,13 @@ from streamward.wire.dialect import Context, Profile
 from streamward.wire.upstream_status import TRUNCATED
 
 
+class MessageIn(Struct, frozen=True):
+    """An object, whatever is in it."""
+
+
 class FinishedIn(Struct, frozen=True):
     finish_reason: str
-    message: dict[str, Any]
+    message: MessageIn
 
 
 class CompletionIn(Struct, frozen=True):
