@@ -109,6 +109,8 @@ class Streams(Strict, frozen=True):
     drain_s: Seconds = 60.0
     """``on_disconnect = "drain"``: longest reading on for usage."""
     drain_tokens: Count = 4096
+    lease_s: Annotated[float, Meta(gt=0)] = 10.0
+    """How long a worker may be silent before its durable streams are ended as interrupted."""
     orphan_timeout_s: Seconds = 300.0
     """A durable stream that nobody reads is stopped after this time; background responses never are."""
     stream_bytes: Count = 64 << 20

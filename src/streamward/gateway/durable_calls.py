@@ -65,7 +65,8 @@ class Durable:
     def __init__(self, config: Config, *, worker: str | None = None) -> None:
         streams = config.streams
         limits = Limits(stream_bytes=streams.stream_bytes, total_bytes=streams.store_bytes)
-        self.streams = Streams(open_store(streams.store, worker=worker, limits=limits), interrupted=interrupted)
+        store = open_store(streams.store, worker=worker, limits=limits)
+        self.streams = Streams(store, interrupted=interrupted, lease_s=streams.lease_s)
         self.calls: dict[str, KeptCall] = {}
         self.readers: Counter[str] = Counter()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -40,6 +41,8 @@ class Settings(Struct, frozen=True):
     local_model: str | None = None
     local_name: str = "local/tiny"
     log_format: str | None = None
+    streams_store: str | None = None
+    """Set for several workers whose configuration names no store that they can share."""
 
 
 class Server(uvicorn.Server):
@@ -77,6 +80,10 @@ def build(settings: Settings, extra_routes: Sequence[BaseRoute] = ()) -> Gateway
     if settings.log_format is not None:
         config = msgspec.structs.replace(
             config, logging=msgspec.structs.replace(config.logging, format=settings.log_format)
+        )  # fmt: skip
+    if settings.streams_store is not None:
+        config = msgspec.structs.replace(
+            config, streams=msgspec.structs.replace(config.streams, store=settings.streams_store)
         )  # fmt: skip
     return Gateway(
         config, config_path=path, open_access=settings.open_access, extra_routes=extra_routes,
@@ -125,10 +132,19 @@ def serve(
 def serve_many(settings: Settings, greet: Callable[[str], None]) -> int:
     """Several workers behind one listening socket, supervised by uvicorn."""
     config = build(settings).config  # a bad configuration is said once, here
+    with contextlib.ExitStack() as stack:
+        if config.streams.store == "memory":
+            # A reader may come to any worker: what one of them holds in its memory is no use to the others.
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="streamward-"))
+            settings = msgspec.structs.replace(settings, streams_store=f"sqlite:{folder}/streams.db")
+        supervise(settings, config, greet)
+    return 0
+
+
+def supervise(settings: Settings, config: Config, greet: Callable[[str], None]) -> None:
     os.environ[SETTINGS] = msgspec.json.encode(settings).decode()
     shared = uvicorn_config("streamward.gateway.serve:create_worker", settings, config, factory=True)
     listener = shared.bind_socket()
     host, port = listener.getsockname()[:2]
     greet(f"http://{host}:{port}")
     Multiprocess(shared, sockets=[listener]).run()
-    return 0
