@@ -19,16 +19,16 @@ UI_RULES = (
     Rule("ui-part-ids", "an id names one part of a step, which is closed before the step ends"),
     Rule("ui-steps", "start-step and finish-step come in pairs, with parts between them"),
     Rule("ui-tool-input", "a tool's input is available before its output"),
-    Rule("ui-terminal", "finish, abort or error comes once, then [DONE]; nothing follows"),
+    Rule("ui-terminal", "finish or abort comes once, or an error says what failed; then [DONE]; nothing follows"),
 )
 DATA_RULES = (
     Rule("data-client-accepts", "every line is `code:JSON` of the protocol, in an order the client takes"),
     Rule("data-steps", "f begins a step before its content, e ends it"),
     Rule("data-tool-result", "a tool result follows its call"),
-    Rule("data-terminal", "d comes once, after the last e, or 3 says what failed; nothing follows"),
+    Rule("data-terminal", "d comes once, after the last e, or 3 says what failed; no content follows"),
     Rule("data-last-line", "the last line is complete"),
 )
-UI_TERMINAL = frozenset({"finish", "abort", "error"})
+UI_TERMINAL = frozenset({"finish", "abort"})
 
 
 class UiRules:
@@ -43,6 +43,8 @@ class UiRules:
         self.used: set[str] = set()
         self.inputs: set[str] = set()
         self.in_step = False
+        self.stepped = False
+        self.errored = False  # parts and steps are still closed after an error chunk, and finish may follow
         self.terminal = ""
         self.done = False
 
@@ -55,12 +57,14 @@ class UiRules:
             return
         if frame.event or frame.id:
             yield Finding("ui-no-ids", f"event {frame.event!r}, id {frame.id!r}", number)
-        refused = self.assembler.failure is not None
-        self.assembler.feed_data(frame.data)
-        if self.assembler.failure is not None and not refused:
-            yield Finding("ui-client-accepts", self.assembler.failure, number)
         chunk = parsed(frame.data)
         kind = chunk.get("type") if isinstance(chunk, dict) else None
+        # Outputs before the first step belong to a message that the stream continues, and that is not at hand here.
+        if self.stepped or not (isinstance(kind, str) and kind.startswith("tool-output-")):
+            refused = self.assembler.failure is not None
+            self.assembler.feed_data(frame.data)
+            if self.assembler.failure is not None and not refused:
+                yield Finding("ui-client-accepts", self.assembler.failure, number)
         if not isinstance(kind, str):
             return
         if self.terminal:
@@ -86,7 +90,7 @@ class UiRules:
         elif kind == "start-step":
             if self.in_step:
                 yield Finding("ui-steps", "start-step inside a step", number)
-            self.in_step = True
+            self.in_step = self.stepped = True
             self.used.clear()
         elif kind == "finish-step":
             if not self.in_step:
@@ -106,17 +110,19 @@ class UiRules:
                 yield Finding("ui-steps", "finish inside a step", number)
             if kind == "finish":
                 yield from self.left_open(number, kind)
+        elif kind == "error":
+            self.errored = True
 
     def left_open(self, number: int, kind: str) -> Iterator[Finding]:
-        for key in self.open:
+        for key in () if self.errored else self.open:
             yield Finding("ui-part-ids", f"{kind} while {key} is open", number)
         self.open.clear()
 
     def close(self, *, cut: bool) -> Iterator[Finding]:
         how = "broke off" if cut else "ended"
-        if not self.terminal:
+        if not self.terminal and not self.errored:
             yield Finding("ui-terminal", f"the body {how} without finish, abort or error")
-        elif not self.done and self.terminal != "error":
+        elif not self.done and self.terminal:
             yield Finding("ui-terminal", f"the body {how} without [DONE]")
 
 
@@ -129,7 +135,7 @@ class DataRules:
         self.assembler = data_stream.Assembler()
         self.in_step = False
         self.steps = 0
-        self.calls: set[str] = set()
+        self.errored = False  # e and d may follow
         self.terminal = ""
 
     def feed(self, number: int, frame: Frame) -> Iterator[Finding]:
@@ -142,7 +148,7 @@ class DataRules:
         if self.terminal and kind not in ("data", "message_annotations"):
             yield Finding("data-terminal", f"{kind} follows {self.terminal}", number)
         if kind == "error":
-            self.terminal = kind
+            self.errored = True
             return
         refused = self.assembler.error is not None
         self.assembler.feed(part)
@@ -166,6 +172,6 @@ class DataRules:
             yield Finding("data-steps", f"{kind} outside a step", number)
 
     def close(self, *, cut: bool) -> Iterator[Finding]:
-        if not self.terminal:
+        if not self.terminal and not self.errored:
             how = "broke off" if cut else "ended"
             yield Finding("data-terminal", f"the body {how} without d or 3")

@@ -60,7 +60,7 @@ class Assembler:
             return
         try:
             chunk = decode_json(data)
-        except (msgspec.DecodeError, RecursionError) as exc:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             self.failure = f"JSON parsing failed: {exc}"
             return
         self.feed(chunk)
