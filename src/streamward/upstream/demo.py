@@ -11,11 +11,11 @@ import hashlib
 import re
 import time
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from streamward.call import Call, Text, ToolOutput
 from streamward.dataplane.client import AnswerHead, Receiver, Timeouts
@@ -43,6 +43,10 @@ from streamward.wire.dialect import Context, Profile
 
 MODELS = ("chat", "echo", "lorem", "reasoning", "tools", "json", "fail")
 MAX_TOKENS = 100_000  # a demo that runs for hours is a mistake
+MIN_TPS = 0.01  # so is one that says a word every few minutes
+MAX_TPS = 1_000_000
+MAX_TTFT_MS = 3_600_000
+Count = Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
 PIECE = re.compile(r"\s*\S{1,8}")
 
 NAMES = ("tokens", "tps", "ttft_ms", "fail_after", "fail_with", "finish", "seed")
@@ -51,16 +55,22 @@ NAMES = ("tokens", "tps", "ttft_ms", "fail_after", "fail_with", "finish", "seed"
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """What stands after ``?`` in a demo model's name."""
 
-    tokens: int | None = None
+    tokens: Count | None = None
     """Length of the answer in tokens."""
     tps: float = 60.0
-    """Tokens per second; 0: as fast as possible."""
+    """Tokens per second, from MIN_TPS to MAX_TPS; 0: as fast as possible."""
     ttft_ms: float = 120.0
-    fail_after: int | None = None
+    fail_after: Count | None = None
     """Tokens before ``fail_with`` strikes."""
     fail_with: Literal["error", "reset", "truncate", "stall"] = "error"
     finish: Literal["stop", "length", "content_filter", "tool_calls"] | None = None
-    seed: int = 0
+    seed: Annotated[int, Meta(ge=-(1 << 31), lt=1 << 32)] = 0
+
+    def __post_init__(self) -> None:
+        if self.tps != 0 and not MIN_TPS <= self.tps <= MAX_TPS:  # NaN too
+            raise ValueError(f"tps must be 0 or from {MIN_TPS} to {MAX_TPS}")
+        if not 0 <= self.ttft_ms <= MAX_TTFT_MS:
+            raise ValueError(f"ttft_ms must be from 0 to {MAX_TTFT_MS}")
 
 
 def parse_model(model: str) -> tuple[str, Options]:
@@ -110,6 +120,7 @@ class DemoCall:
         self.frames: Iterator[bytes] = iter(())
         self.done = False
         self.paused = False
+        self.opened = False
         self.sent = 0
         self.due = 0.0
 
@@ -148,6 +159,7 @@ class DemoCall:
             self.strike(streaming=False)
             return
         self.receiver.head_received(AnswerHead(200, {"content-type": "text/event-stream"}))
+        self.opened = True
         self.due = self.loop.time()
         self.step()
 
@@ -202,7 +214,7 @@ class DemoCall:
     def resume(self) -> None:
         if self.paused:
             self.paused = False
-            if self.timer is None and not self.done and self.sent:
+            if self.timer is None and not self.done and self.opened:
                 self.due = self.loop.time()
                 self.timer = self.loop.call_soon(self.step)
 
@@ -259,7 +271,7 @@ def script(kind: str, call: Call, options: Options) -> Iterator[Event]:
     else:
         yield TextStart("text-0")
         for piece in words(kind, call, options, results):
-            if spoken == (options.tokens or MAX_TOKENS):
+            if spoken == (MAX_TOKENS if options.tokens is None else options.tokens):
                 break
             if spoken == (call.max_output_tokens or MAX_TOKENS):
                 reason = "length"

@@ -59,43 +59,65 @@ LOREM = (
 
 WORDS = ("Lisbon", "amber", "river", "delta", "willow", "quartz", "ember", "harbor")
 MAX_DEPTH = 8  # recursive schemas end here
+MAX_ITEMS = 8
+MAX_NODES = 1000  # a schema of nested arrays would ask for millions of values
 
 
-def example_for(schema: dict[str, Any], seed: int, depth: int = 0) -> Any:
+def example_for(schema: dict[str, Any], seed: int) -> Any:
     """A value that fits *schema* (the common part of JSON Schema), the same for the same seed."""
-    if depth > MAX_DEPTH:
-        return None
-    if "const" in schema:
-        return schema["const"]
-    choices = schema.get("enum")
-    if isinstance(choices, list) and choices:
-        return choices[seed % len(choices)]
-    for union in ("anyOf", "oneOf"):
-        branches = schema.get(union)
-        if isinstance(branches, list) and branches:
-            return example_for(branches[0], seed, depth + 1)
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        kind = kind[0] if kind else None
-    properties = schema.get("properties")
-    if kind == "object" or isinstance(properties, dict):
-        properties = properties if isinstance(properties, dict) else {}
-        return {
-            name: example_for(part if isinstance(part, dict) else {}, seed + i, depth + 1)
-            for i, (name, part) in enumerate(properties.items())
-        }
-    if kind == "array":
+    return Example().value(schema, seed, 0)
+
+
+class Example:
+    """Builds one example; ``nodes`` counts its values against MAX_NODES. What a schema says oddly is passed over."""
+
+    def __init__(self) -> None:
+        self.nodes = 0
+
+    def value(self, schema: Any, seed: int, depth: int) -> Any:
+        self.nodes += 1
+        if depth > MAX_DEPTH or self.nodes > MAX_NODES or not isinstance(schema, dict):
+            return None
+        if "const" in schema:
+            return schema["const"]
+        choices = schema.get("enum")
+        if isinstance(choices, list) and choices:
+            return choices[seed % len(choices)]
+        for union in ("anyOf", "oneOf"):
+            branches = schema.get(union)
+            if isinstance(branches, list) and branches:
+                return self.value(branches[0], seed, depth + 1)
+        kind = schema.get("type")
+        if isinstance(kind, list):
+            kind = kind[0] if kind else None
+        properties = schema.get("properties")
+        if kind == "object" or isinstance(properties, dict):
+            properties = properties if isinstance(properties, dict) else {}
+            return {name: self.value(part, seed + i, depth + 1) for i, (name, part) in enumerate(properties.items())}
+        if kind == "array":
+            return self.array(schema, seed, depth)
+        if kind == "integer":
+            least = int(number(schema, "minimum", min(1, int(number(schema, "maximum", 1)))))
+            return max(least, min(least + seed % 3, int(number(schema, "maximum", least + 2))))
+        if kind == "number":
+            low = float(number(schema, "minimum", min(0, number(schema, "maximum", 0))))
+            return max(low, min(low + 0.5, float(number(schema, "maximum", low + 0.5))))
+        if kind == "boolean":
+            return seed % 2 == 0
+        if kind == "null":
+            return None
+        if kind == "string":
+            return WORDS[seed % len(WORDS)]
+        return {"answer": WORDS[seed % len(WORDS)], "simulated": True}
+
+    def array(self, schema: dict[str, Any], seed: int, depth: int) -> list[Any]:
         items = schema.get("items")
-        count = max(int(schema.get("minItems", 2)), 1)
-        return [example_for(items if isinstance(items, dict) else {}, seed + i, depth + 1) for i in range(min(count, 8))]
-    if kind == "integer":
-        return int(schema.get("minimum", 1)) + seed % 3
-    if kind == "number":
-        return float(schema.get("minimum", 0)) + 0.5
-    if kind == "boolean":
-        return seed % 2 == 0
-    if kind == "null":
-        return None
-    if kind == "string":
-        return WORDS[seed % len(WORDS)]
-    return {"answer": WORDS[seed % len(WORDS)], "simulated": True}
+        most = min(int(number(schema, "maxItems", MAX_ITEMS)), MAX_ITEMS)
+        count = min(max(int(number(schema, "minItems", 2)), 0), most)
+        return [self.value(items if isinstance(items, dict) else {}, seed + i, depth + 1) for i in range(count)]
+
+
+def number(schema: dict[str, Any], key: str, default: float) -> float:
+    """The number at *key*; *default* if there is none, or a monstrous one."""
+    value: Any = schema.get(key)
+    return value if type(value) in (int, float) and abs(value) < 1e15 else default
