@@ -32,6 +32,7 @@ LINGER_S = 1.0
 """How long a finished answer's body may take to end before its connection is given up."""
 
 FOREVER = float("inf")
+FAILED_READING = ErrorInfo("server_error", "the server failed while reading the provider's answer", 500)
 
 log = logging.getLogger("streamward.upstream")
 
@@ -172,9 +173,14 @@ class UpstreamCall:
             self.receiver.data_received(data)
 
     def complete(self) -> None:
-        if not self.done:
-            self.finish()
+        if self.done:
+            return
+        self.finish()
+        try:
             self.receiver.ended()
+        except Exception:
+            log.exception("receiver_failed")  # a bug of ours; whoever waits for the answer must not wait for ever
+            self.receiver.failed(FAILED_READING)
 
     def lost(self, connection: Connection, message: str) -> None:
         """The connection ended before the answer was complete."""
@@ -245,7 +251,7 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserCallbackError:
             log.exception("receiver_failed")  # a bug of ours, not of the provider
             self.drop()
-            call.fail_with("server_error", "the gateway failed while reading the provider's answer", 500)
+            call.fail(FAILED_READING)
         except httptools.HttpParserError:
             if self.answered_call is not None:
                 self.drop()  # what follows the answer is none of ours

@@ -19,7 +19,7 @@ from streamward.events import Usage
 from streamward.gateway.auth import Caller
 from streamward.gateway.records import Ending, Record
 from streamward.reply import Reply
-from streamward.upstream.attempts import Attempts, Target
+from streamward.upstream.attempts import MAX_REPLY_BYTES, Attempts, Target
 from streamward.wire import json_text
 from streamward.wire.chat_completions.reply import look_at_reply
 from streamward.wire.chat_completions.request import validate
@@ -32,15 +32,15 @@ from streamward.wire.table import relay as make_relay
 if TYPE_CHECKING:
     from streamward.gateway.app import Gateway
 
-MAX_REPLY_BYTES = 64 << 20
-"""A non-streamed answer: images in base64 fit, an endless body does not."""
-
 STREAM_FIELDS = (
     b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache, no-transform\r\n"
     b"x-accel-buffering: no\r\nx-content-type-options: nosniff\r\n"
 )
 JSON_FIELDS = b"content-type: application/json\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\n"
 SHUTDOWN = ErrorInfo("server_shutdown", "the server is shutting down; send the request again", 503, retry_after_s=1)
+OVERLOADED = ErrorInfo(
+    "overloaded", "the server has as many streams open as it takes; retry shortly", 503, retry_after_s=1
+)
 STOPPED = ErrorInfo("cancelled", "the stream was stopped on request", 499)
 ENDINGS: dict[str, Ending] = {"stream_truncated": "truncated", "cancelled": "cancelled"}
 FOREVER = float("inf")
@@ -408,7 +408,7 @@ def parsed_reply(module: Dialect, raw: bytes, target: Target) -> Reply:
     """The provider's whole answer in the waist's terms; ``error`` is set when it is none."""
     try:
         body = json_text.decode_any(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if type(body) is not dict:
         return Reply(error=NOT_JSON)

@@ -22,6 +22,9 @@ from streamward.wire.dialect import Profile
 from streamward.wire.table import dialect as dialect_module
 
 MAX_ERROR_BODY = 64 << 10
+MAX_REPLY_BYTES = 64 << 20
+"""A non-streamed answer: images in base64 fit, an endless body does not."""
+
 MAX_RETRY_WAIT_S = 2.0
 """A provider that asks for more patience than this gets it from the caller: its Retry-After is passed on."""
 
@@ -54,6 +57,8 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     """None: as the upstream says."""
     backoff_s: float = BACKOFF_S
     backoff_max_s: float = BACKOFF_MAX_S
+    jitter: float = 0.5
+    """Part of the wait that is left to chance, so that callers who failed together do not return together."""
     max_wait_s: float = MAX_RETRY_WAIT_S
     """Longest wait that is accepted, from a Retry-After too; a longer one ends the tries."""
 
@@ -289,4 +294,4 @@ MAX_RETRY_AFTER_S = 86400.0
 
 def backoff(tries: int, policy: RetryPolicy = GATEWAY_POLICY) -> float:
     """Jitter under a doubling bound."""
-    return random.uniform(0.5, 1.0) * min(policy.backoff_s * 2.0 ** (tries - 1), policy.backoff_max_s)  # noqa: S311 - not a secret
+    return random.uniform(1 - policy.jitter, 1.0) * min(policy.backoff_s * 2.0 ** (tries - 1), policy.backoff_max_s)  # noqa: S311

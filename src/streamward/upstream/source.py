@@ -15,7 +15,7 @@ from streamward.dataplane.client import AnswerHead
 from streamward.errors import ErrorInfo
 from streamward.events import TERMINAL, Error, Event, Finish, Start, is_content
 from streamward.reply import replay
-from streamward.upstream.attempts import GATEWAY_POLICY, Attempts, RetryPolicy, Target
+from streamward.upstream.attempts import GATEWAY_POLICY, MAX_REPLY_BYTES, Attempts, RetryPolicy, Target
 from streamward.wire import json_text
 from streamward.wire.dialect import Decoded
 from streamward.wire.table import decoded
@@ -39,6 +39,7 @@ class EventSource:
         self.held: list[Event] = []
         self.buffer: list[Event] = []
         self.body: list[bytes] = []
+        self.body_bytes = 0
         self.arrived = asyncio.Event()
         self.started = False
         self.ended_ = False
@@ -83,11 +84,16 @@ class EventSource:
         self.answer = head
         self.held = []
         self.body = []
+        self.body_bytes = 0
         self.decoder = decoded(target.upstream.dialect, target.profile) if self.call.stream else None
 
     def data_received(self, data: bytes) -> None:
         if self.decoder is None:
             self.body.append(data)
+            self.body_bytes += len(data)
+            if self.body_bytes > MAX_REPLY_BYTES:
+                self.body = []
+                self.attempts.reject(ErrorInfo("content_too_large", "the provider's answer is too large", 502))
             return
         self.take(self.decoder.feed(data))
 
@@ -99,7 +105,7 @@ class EventSource:
         module = dialect_module(self.target.upstream.dialect)
         try:
             body = json_text.decode_any(b"".join(self.body))
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
             self.attempts.reject(
