@@ -178,7 +178,7 @@ def summary(load: Load, request: Request, base: Load | None) -> dict[str, object
     if base is not None:
         before, after = spread(base.first), spread(load.first)
         figures["added_first_token_ms"] = {name: round(after[name] - before[name], 3) for name in after}
-    elif request.ttft_s and load.first:
+    elif request.ttft_s is not None and load.first:
         figures["added_first_token_ms"] = spread([max(value - request.ttft_s, 0.0) for value in load.first])
     return figures
 

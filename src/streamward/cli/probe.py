@@ -47,7 +47,7 @@ class Request(Struct, frozen=True, kw_only=True):
     timeout_s: float = 60.0
     pace_s: float = 0.0
     """Seconds between two tokens as the demo model sends them; 0: unknown."""
-    ttft_s: float = 0.0
+    ttft_s: float | None = None
     """Time to first token as the demo model states it."""
 
 
@@ -88,7 +88,7 @@ def plan(
         body=None if get else body_for(name, model, prompt, body_file),
         timeout_s=timeout_s,
         pace_s=1 / tps if tps else 0.0,
-        ttft_s=number(options.get("ttft_ms"), 120.0) / 1000 if model.startswith("demo/") else 0.0,
+        ttft_s=number(options.get("ttft_ms"), 120.0) / 1000 if model.startswith("demo/") else None,
     )
 
 

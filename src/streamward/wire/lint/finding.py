@@ -46,7 +46,7 @@ class RuleSet(Protocol):
         """The body ended; *cut* when it broke off as HTTP sees it."""
 
 
-class RuleResult(Struct, omit_defaults=True):
+class RuleResult(Struct):
     """How one rule did."""
 
     name: str
