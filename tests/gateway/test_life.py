@@ -182,6 +182,9 @@ STARTS = {
     "a missing variable": ('[auth]\nkeys = ["env:NOT_SET_ANYWHERE"]', "NOT_SET_ANYWHERE"),
     "no TOML": ("[server", "not valid TOML"),
     "a provider nobody knows": ('[providers.opnai]\napi_key = "x"', 'did you mean "openai"?'),
+    "a base_url that is none": ('[providers.x]\nbase_url = "127.0.0.1:8000"', "providers.x.base_url must be an http"),
+    "a key with a line feed inside": ('[providers.openai]\napi_key = "a\\nb"', "cannot stand in a header"),
+    "not UTF-8": ("\udcff", "is not UTF-8"),
     "no key at all": ("", "no client key is configured"),
 }
 
@@ -190,7 +193,7 @@ STARTS = {
 def test_a_configuration_that_cannot_be_used_is_one_sentence(tmp_path: Path, name: str):
     """Exit code 1, the file and the key path, what to write instead; no traceback."""
     text, expected = STARTS[name]
-    (tmp_path / "streamward.toml").write_text(text)
+    (tmp_path / "streamward.toml").write_bytes(text.encode(errors="surrogateescape"))
     done = subprocess.run([*COMMAND, "serve", ".", "--port", "0"], cwd=tmp_path, capture_output=True, text=True, timeout=20,
                           check=False)  # fmt: skip
 

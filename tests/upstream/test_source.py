@@ -45,7 +45,9 @@ async def targets(*scripts, count: int = 1, dialect: str = "chat_completions"):
     """*count* targets on one upstream that plays *scripts*."""
     pool = Pool(trust_env=False)
     async with scripted_upstream(*scripts) as upstream:
-        http = HttpUpstream("mock", upstream.base_url, pool=pool, dialect=dialect, profile=Profile(), timeouts=QUICK, retries=0)
+        http = HttpUpstream(
+            "mock", upstream.base_url, pool=pool, dialect=dialect, profile=Profile(), timeouts=QUICK, retries=0
+        )  # fmt: skip
         yield [Target(http, f"m{number}") for number in range(count)], upstream, pool
         await pool.aclose()
 

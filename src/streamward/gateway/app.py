@@ -28,10 +28,10 @@ from streamward.dataplane.pool import Pool
 from streamward.dataplane.ticker import Ticker, ticker_of
 from streamward.errors import ErrorInfo, StreamwardError
 from streamward.gateway.auth import ANONYMOUS, Caller, StaticKeys
-from streamward.gateway.config import Config, ConfigError, load
+from streamward.gateway.config import Config, load
 from streamward.gateway.control import control_routes
 from streamward.gateway.durable_calls import Durable, KeptCall, wants_durable
-from streamward.gateway.exchange import JSON_FIELDS, CallExchange, too_large
+from streamward.gateway.exchange import JSON_FIELDS, OVERLOADED, CallExchange, too_large
 from streamward.gateway.metrics import Metrics
 from streamward.gateway.plan import Routes, timeouts
 from streamward.gateway.records import AccessLog, Record
@@ -59,10 +59,6 @@ CALL_ROUTES: dict[str, str] = {
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/_streamward/live", "/_streamward/ready"})
 """Probes: they name the host by address, and carry no key."""
-
-OVERLOADED = ErrorInfo(
-    "overloaded", "the server has as many streams open as it takes; retry shortly", 503, retry_after_s=1
-)
 
 log = logging.getLogger("streamward.gateway")
 
@@ -95,9 +91,7 @@ class Gateway:
         self.local_name = local_name
         self.metrics = Metrics()
         self.access_log = access_log or AccessLog(config.logging.format)
-        self.limits = Limits(
-            max_head_bytes=config.limits.max_head_bytes, head_timeout_s=config.limits.head_timeout_s
-        )
+        self.limits = head_limits(config)
         self.keys = StaticKeys(config.auth.keys, required=config.auth.required and not open_access)
         self.draining = False
         self.ready = False
@@ -210,12 +204,13 @@ class Gateway:
             return
         try:
             config = load(self.config_path, self.environ)
-        except ConfigError as exc:
+            routes = Routes(config, self.pool, self.environ)
+        except StreamwardError as exc:
             log.error("config_reload_refused", extra={"reason": str(exc)})
             return
         self.config = config
+        self.limits = head_limits(config)  # of connections made from now on
         self.keys = StaticKeys(config.auth.keys, required=config.auth.required and not self.open_access)
-        routes = Routes(config, self.pool, self.environ)
         if self.engine is not None:
             routes.upstreams["local"] = self.local_upstream()
         self.routes = routes
@@ -446,6 +441,10 @@ def refused_body(request: Request) -> ErrorInfo | None:
     if kind and kind != b"application/json" and not kind.endswith(b"+json"):
         return ErrorInfo("unsupported_media_type", "send the body as content-type: application/json", 415)
     return None
+
+
+def head_limits(config: Config) -> Limits:
+    return Limits(max_head_bytes=config.limits.max_head_bytes, head_timeout_s=config.limits.head_timeout_s)
 
 
 def control_route(path: str) -> str:

@@ -17,7 +17,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from streamward.errors import StreamwardError
+from streamward.dataplane.exchange import render_fields
+from streamward.errors import InvalidRequest, StreamwardError
 from streamward.upstream.providers import Auth
 from streamward.wire.table import DIALECTS
 
@@ -158,6 +159,8 @@ def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Config:
         text = path.read_text(encoding="utf-8")
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read ({exc.strerror or exc})") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
     return parse(text, str(path), environ)
 
 
@@ -208,7 +211,7 @@ def fill(value: Any, where: str, at: str, environ: Mapping[str, str]) -> Any:
             raise ConfigError(
                 f"{where}: {at} names the environment variable {name}, which is not set; set it or remove the key"
             )
-        return environ[name]
+        return environ[name].strip()  # secrets mounted from files often end in a line feed
     return value
 
 
@@ -222,7 +225,21 @@ def readable(message: str) -> str:
 
 def check_provider(name: str, table: ProviderTable, where: str) -> None:
     from streamward.upstream.providers import PROVIDERS
+    from streamward.upstream.upstream import parse_base_url
 
+    try:
+        render_fields([*table.headers.items(), ("authorization", table.api_key or "")])
+    except (ValueError, UnicodeEncodeError):
+        raise ConfigError(
+            f"{where}: providers.{name}: api_key or a header holds characters that cannot stand in a header"
+        ) from None
+    if table.base_url is not None:
+        try:
+            parse_base_url(table.base_url)
+        except (InvalidRequest, ValueError):  # its words hold the URL, and with it perhaps a password
+            raise ConfigError(
+                f"{where}: providers.{name}.base_url must be an http or https URL with a host, e.g. http://127.0.0.1:8000/v1"
+            ) from None
     if name == "demo" or name in PROVIDERS:
         return
     if name == "local":

@@ -68,7 +68,7 @@ class Routes:
                 )  # fmt: skip
 
     def add_known(self, row: Provider, setting: Setting | None) -> None:
-        found = (self.environ[name] for name in row.key_env if self.environ.get(name))
+        found = (self.environ[name].strip() for name in row.key_env if self.environ.get(name, "").strip())
         key = (setting.api_key if setting else None) or next(found, None)
         url = self.environ.get(row.url_env or "") or None
         if row.name in LOCAL_SERVERS:
