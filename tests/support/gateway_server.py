@@ -20,7 +20,7 @@ import uvicorn
 from streamward.gateway.app import Gateway
 from streamward.gateway.config import parse
 from streamward.gateway.records import AccessLog
-from streamward.gateway.serve import HTTP_PROTOCOL
+from streamward.gateway.serve import HTTP_PROTOCOL, WEBSOCKETS
 from support.raw_http import KEY
 
 PATIENCE_S = 15.0
@@ -92,7 +92,7 @@ async def gateway_server(
     )  # fmt: skip
     settings = uvicorn.Config(
         gateway, port=0, http=http, log_config=None, access_log=False, proxy_headers=False, server_header=False,
-        date_header=False, lifespan="on", interface="asgi3", timeout_graceful_shutdown=5, ws="none",
+        date_header=False, lifespan="on", interface="asgi3", timeout_graceful_shutdown=5, ws=WEBSOCKETS,
     )  # fmt: skip
     async with running(settings) as (server, port):
         yield Served(gateway, server, port, log)

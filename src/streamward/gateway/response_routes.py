@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from streamward.errors import ErrorInfo, InvalidRequest, StreamwardError, TooLarge
 from streamward.gateway.auth import Caller
 from streamward.gateway.compact_call import compacted
 from streamward.gateway.control import Json
 from streamward.gateway.estimates import estimated_tokens
+from streamward.gateway.responses_socket import serve_socket
 from streamward.wire import json_text, messages
 from streamward.wire.responses import parse_request, render_error, stored
 
@@ -89,8 +91,12 @@ def response_routes(gateway: Gateway) -> list[BaseRoute]:
         gateway.routes.targets(call.model)
         return {"input_tokens": estimated_tokens(call)}, ESTIMATED
 
+    async def socket(websocket: WebSocket) -> None:
+        await serve_socket(gateway, websocket)
+
     one = "/v1/responses/{response_id}"
     return [
+        WebSocketRoute("/v1/responses", socket),
         Route("/v1/responses/input_tokens", served(input_tokens), methods=["POST"]),
         Route("/v1/responses/compact", served(compact), methods=["POST"]),
         Route(one, served(retrieve), methods=["GET"]),

@@ -26,6 +26,7 @@ SETTINGS = "STREAMWARD_SERVE_SETTINGS"
 
 BACKLOG = 4096  # bursts of 500 connects must not be refused
 GRACE_BEYOND_DRAIN_S = 5
+WEBSOCKETS = "websockets-sansio"
 HTTP_PROTOCOL = "streamward.dataplane.downstream:Downstream"
 
 
@@ -102,6 +103,7 @@ def create_worker() -> Gateway:
 def uvicorn_config(app: Any, settings: Settings, config: Config, *, factory: bool = False) -> uvicorn.Config:
     return uvicorn.Config(
         app, factory=factory, host=settings.host, port=settings.port, http=HTTP_PROTOCOL,
+        ws=WEBSOCKETS, ws_max_size=config.limits.max_body_bytes,
         workers=settings.workers, backlog=BACKLOG, log_config=None, access_log=False, proxy_headers=False,
         server_header=False, date_header=False, lifespan="on", interface="asgi3",
         timeout_graceful_shutdown=round(config.server.drain_s) + GRACE_BEYOND_DRAIN_S,
