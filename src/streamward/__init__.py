@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from streamward.engine.writer import create_data_stream_response as create_data_stream_response
     from streamward.engine.writer import create_ui_message_stream_response as create_ui_message_stream_response
     from streamward.errors import StreamwardError as StreamwardError
+    from streamward.functions import get_deadline as get_deadline
+    from streamward.functions import wait_until as wait_until
 
 WHERE = {
     "streamward.engine.mcp": ("mcp_tools",),
@@ -66,6 +68,7 @@ WHERE = {
     "streamward.engine.transforms": ("smooth_stream",),
     "streamward.engine.writer": ("create_data_stream_response", "create_ui_message_stream_response"),
     "streamward.errors": ("StreamwardError",),
+    "streamward.functions": ("get_deadline", "wait_until"),
 }  # fmt: skip
 
 MODULE_OF = {name: module for module, names in WHERE.items() for name in names}
