@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from streamward.version import __version__
 
 if TYPE_CHECKING:
+    from streamward.client import Chat as Chat
+    from streamward.client import Client as Client
     from streamward.engine.mcp import mcp_tools as mcp_tools
     from streamward.engine.middleware import Middleware as Middleware
     from streamward.engine.middleware import default_settings as default_settings
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from streamward.functions import wait_until as wait_until
 
 WHERE = {
+    "streamward.client": ("Chat", "Client"),
     "streamward.engine.mcp": ("mcp_tools",),
     "streamward.engine.middleware": (
         "Middleware", "default_settings", "extract_reasoning", "simulate_streaming", "wrap_model",
