@@ -62,7 +62,7 @@ def narrow(routes: Routes, found: list[Target], options: dict[str, Any]) -> list
     """*found* as ``providerOptions.gateway`` wants it: ``only`` filters, ``order`` sorts, ``models`` adds fallbacks."""
     only, order, models = (string_list(options, key) for key in ("only", "order", "models"))
     targets = list(found)
-    for name in models or ():
+    for name in (models or ())[:MAX_TARGETS]:
         targets.extend(routes.resolve(name))
     if only is not None:
         targets = [target for target in targets if target.upstream.name in only]

@@ -21,12 +21,15 @@ class Provider(Struct, frozen=True, kw_only=True):
 
     name: str
     base_url: str
+    """Empty: everybody has one of their own, from ``url_env`` or the configuration."""
     dialect: str = "chat_completions"
     auth: Auth = "bearer"
     key_env: tuple[str, ...] = ()
     """Environment variables that may hold the key, first match wins; empty: no key needed."""
     url_env: str | None = None
     """Environment variable that replaces ``base_url``."""
+    url_path: str = ""
+    """Put behind the URL of that variable when it has no path of its own."""
     headers: tuple[tuple[str, str], ...] = ()
     profile: Profile = Profile()
 
@@ -53,8 +56,8 @@ ROWS = (
         profile=Profile(ends_with="finish", cancels_on_close=False),
     ),
     Provider(
-        name="azure", base_url="https://example.openai.azure.com/openai/v1", auth="api-key",
-        key_env=("AZURE_API_KEY", "AZURE_OPENAI_API_KEY"), url_env="AZURE_OPENAI_ENDPOINT",
+        name="azure", base_url="", auth="api-key", key_env=("AZURE_API_KEY", "AZURE_OPENAI_API_KEY"),
+        url_env="AZURE_OPENAI_ENDPOINT", url_path="/openai/v1",
     ),
     Provider(
         name="xai", base_url="https://api.x.ai/v1", key_env=("XAI_API_KEY",),

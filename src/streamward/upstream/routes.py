@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -78,7 +79,13 @@ class Routes:
             self.missing_keys[row.name] = row.key_env
             return
         if url is not None:
-            row = replace(row, base_url=url if "://" in url else f"http://{url}")
+            url = url if "://" in url else f"http://{url}"
+            if row.url_path and not urlsplit(url).path.strip("/"):
+                url = url.rstrip("/") + row.url_path
+            row = replace(row, base_url=url)
+        elif not row.base_url and not (setting and setting.base_url):
+            self.missing_keys[row.name] = (row.url_env or "base_url",)
+            return
         self.upstreams[row.name] = http_upstream(row, setting, key, self.pool)
 
     def targets(self, model: str) -> list[Target]:
@@ -123,7 +130,7 @@ class Routes:
         if keyless is not None:
             variable = self.missing_keys[keyless][0]
             return ModelNotFound(
-                f"the model {model[:80]!r} is served by {keyless}, which has no key here: set {variable}", param="model"
+                f"the model {model[:80]!r} is served by {keyless}, which is not set up here: set {variable}", param="model"
             )
         near = difflib.get_close_matches(model, self.listed(), 3, 0.4)
         hint = f"; near names: {', '.join(near)}" if near else "; see GET /v1/models"
