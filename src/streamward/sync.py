@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from streamward.call import Message
+from streamward.client.sync import SyncClient as Client
 from streamward.engine import object as objects
 from streamward.engine import text as texts
 from streamward.engine.mcp import McpServer
@@ -36,6 +37,7 @@ from streamward.events import Event, File, FinishReason, Source, ToolCall, ToolD
 T = TypeVar("T")
 
 __all__ = [
+    "Client",
     "SyncResult",
     "generate_id",
     "generate_object",
