@@ -302,6 +302,35 @@ async def test_keep_alives_on_streams_with_ids_have_a_single_newline():
     assert b"keep-alive" not in replay.body
 
 
+async def test_a_client_that_leaves_before_it_knows_the_stream_cancels_it():
+    script = [SSE, Fault.STALL]
+    async with behind(script, mock="timeouts = { idle = 60 }\nretries = 0") as (served, upstream):
+        async with connected(served.port) as connection:
+            await connection.send(chat_request(headers=RESUMABLE))
+            await upstream.request()
+            await until(lambda: served.gateway.durable.readers)
+        await upstream.seen[0].wait_gone()
+        record = await served.record()
+        held = await served.gateway.durable.streams.store.held()
+
+    assert (record["ending"], record["status"]) == ("cancelled", 499)
+    assert held.live == 0
+
+
+async def test_a_store_that_takes_no_stream_is_a_status_although_the_provider_has_answered():
+    first = [SSE, *map(http_chunk, (ROLE, delta("one "))), Fault.STALL]
+    tables = {"mock": "timeouts = { idle = 60 }\nretries = 0", "streams": "store_bytes = 10"}
+    async with behind(first, stream(*HELLO), **tables) as (served, _upstream), connected(served.port) as connection:
+        await connection.send(chat_request(headers=RESUMABLE))
+        answer = await connection.head()
+        await read_until(connection, answer, b"one ")
+        refused = await ask(served.port, chat_request(headers=RESUMABLE))
+        plain = await ask(served.port, chat_request())
+
+    assert (refused.status, refused.error["code"], refused.get("retry-after")) == (503, "overloaded", "5")
+    assert plain.status == 200
+
+
 # -- idempotency
 
 

@@ -33,7 +33,7 @@ from streamward.durable import (
 )
 from streamward.errors import ErrorInfo, InvalidRequest, StreamwardError
 from streamward.gateway.auth import Caller
-from streamward.gateway.exchange import FOREVER, STOPPED, CallExchange
+from streamward.gateway.exchange import FOREVER, JSON_FIELDS, STOPPED, CallExchange
 from streamward.gateway.stream_frames import (
     FRAMING,
     StreamMeta,
@@ -44,6 +44,7 @@ from streamward.gateway.stream_frames import (
     meta_of,
 )
 from streamward.gateway.stream_reader import Delivery
+from streamward.upstream.attempts import Target
 from streamward.wire import json_text
 from streamward.wire.sse import KEEP_ALIVE
 
@@ -55,7 +56,7 @@ MAX_KEY_CHARS = 255
 MAX_FAILED_TRIES = 20  # under one idempotency key; clients give up long before
 
 ORPHANED = ErrorInfo(STOPPED.code, "nobody was reading this stream any more; it was stopped", 499)
-CLIENT_LEFT = ErrorInfo(STOPPED.code, "the client left before the call was made", 499)
+CLIENT_LEFT = ErrorInfo(STOPPED.code, "the client left before anything was sent", 499)
 FAILED = ErrorInfo("server_error", "the server failed to keep this call; send it again", 500, safe_to_retry=True)
 
 
@@ -141,31 +142,48 @@ class KeptCall(CallExchange):
         try:
             await self.begin(body)
         except StreamwardError as exc:
-            self.refuse(exc.info)
+            self.not_kept(exc.info)
         except Exception as exc:
-            self.refuse(FAILED)
+            self.not_kept(FAILED)
             self.gateway.loop.call_exception_handler({"message": "a durable call could not be begun", "exception": exc})
+
+    def not_kept(self, error: ErrorInfo) -> None:
+        """There is no stream: the client itself is to hear why."""
+        if self.recorder is None and self.sink is not self.client:
+            self.sink = self.client
+            if self.over:  # the provider was faster; nobody has seen its answer
+                self.gateway.answer_error(self.client, error, self.module.render_error(error), self.fields(JSON_FIELDS))
+            self.committed = False
+        self.refuse(error)
 
     async def begin(self, body: dict[str, Any]) -> None:
         if self.last_event_id:
             await self.resume_at(self.last_event_id.decode("latin-1"))
             return
         targets = self.plan(await self.resolved(body))
-        if self.is_recorded():
-            sink = RecordSink(self)
-            recording = await self.reserve(sink)
-            if self.over:  # the server is shutting down, and has said so
-                if recording.recorder is not None:
-                    recording.recorder.close("failed", result=encode(StreamResult(503, FAILED)))
-                return
-            if recording.recorder is None:
-                await self.replay(recording.state)
-                return
-            self.record_to(recording.recorder, sink)
-            await self.answer_from(recording.state)
+        if not self.is_recorded():
+            self.run_unless_gone(targets)
+            return
+        sink = RecordSink(self)
+        early = self.key is None and not self.outlives_client()
+        if early:  # no earlier call can be found: the provider is asked while the stream is being created
+            self.sink = sink
+            self.run(targets)
+        recording = await self.reserve(sink)
+        if recording.recorder is None:
+            await self.replay(recording.state)
+            return
+        self.record_to(recording.recorder, sink)
+        if self.over and not early:  # the server is shutting down, and has said so
+            return
+        await self.answer_from(recording.state)
+        if not early:
+            self.run_unless_gone(targets)
+
+    def run_unless_gone(self, targets: list[Target]) -> None:
         if self.gone and not self.outlives_client():
             self.refuse(CLIENT_LEFT)
-        else:
+        elif not self.over:
             self.run(targets)
 
     async def resolved(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -213,11 +231,12 @@ class KeptCall(CallExchange):
         return StreamMeta(self.is_stream, body_hash, self.record.id, self.record.model)
 
     def record_to(self, recorder: Recorder, sink: RecordSink) -> None:
-        sink.recorder = recorder
         self.sink = sink
         self.recorder = recorder
         self.stream_id = recorder.id
-        self.gateway.durable.calls[recorder.id] = self
+        sink.open(recorder)
+        if not self.over:
+            self.gateway.durable.calls[recorder.id] = self
 
     async def answer_from(self, state: StreamState, after: Offset = START) -> None:
         """Make the client a reader of its stream."""
@@ -279,6 +298,8 @@ class KeptCall(CallExchange):
                 self.record.bytes_out = self.delivery.bytes_out
                 self.record.status = self.delivery.status or 499
                 self.close("cancelled")
+            elif not (self.delivery.started or self.key or self.outlives_client()):
+                self.stop(CLIENT_LEFT)  # it never learned the stream's id: nobody can come back for it
         elif self.attempts is not None:
             super().disconnected()
 
@@ -338,7 +359,17 @@ class RecordSink:
         self.framing = FRAMING[call.dialect]
         self.streamed = call.is_stream
         self.status = 200
-        self.recorder: Recorder = None  # type: ignore[assignment] # set by record_to
+        self.recorder: Recorder | Waiting = Waiting()
+
+    def open(self, recorder: Recorder) -> None:
+        """The stream is there: what was written before goes into it."""
+        waiting, self.recorder = self.recorder, recorder
+        assert isinstance(waiting, Waiting)
+        recorder.append(waiting.frames)
+        if waiting.ending is not None:
+            recorder.close(waiting.ending, result=waiting.result)
+        elif self.call.over:  # the client left before it could learn the stream's id
+            recorder.close("cancelled", result=encode(self.call.result(CLIENT_LEFT)))
 
     # -- the call's sink
 
@@ -396,6 +427,27 @@ class RecordSink:
     def resume(self) -> None:
         if self.call.attempts is not None:
             self.call.attempts.resume()
+
+
+class Waiting:
+    """Stands in for the recorder until the stream is created."""
+
+    __slots__ = ("ending", "frames", "next", "result")
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self.next: Offset = 0
+        self.ending: Ending | None = None
+        self.result = b""
+
+    def append(self, frames: list[bytes]) -> None:
+        self.frames += frames
+        self.next += len(frames)
+
+    def close(self, ending: Ending, frames: list[bytes], result: bytes = b"") -> None:
+        if self.ending is None:
+            self.append(frames)
+            self.ending, self.result = ending, result
 
 
 def ending_of(error: ErrorInfo | None) -> Ending:
