@@ -63,6 +63,14 @@ def test_line_separators_are_escaped():
         (b'{"x":{"b":1,"c":":","b":2}}', "b"),
         (b'{"x":[{"k":1},{"k":1,"k":[]}]}', "k"),
         (b'{"":1,"":2}', ""),
+        # as many quotes before colons as what it decodes to, all the same
+        (b'{"a":1,"a":2,"b" :3}', "a"),
+        (b'{"a":1,"a":2,"b"\n:3}', "a"),
+        (b'{"a":1,"a":2,"b"\t :3}', "a"),
+        (b'{"a":1,"a":2,"b"\r:3}', "a"),
+        (b'{"a":1,"a":2,"b":"\\"\\u003a"}', "a"),
+        (b'{"a":1,"a":2,"b":"\\"\\u003A"}', "a"),
+        (b'{"a":1,"a":2,"b":"\\u0022:"}', "a"),
     ],
 )
 def test_a_name_twice(body: bytes, name: str):
@@ -150,3 +158,23 @@ def test_any_bytes(body: bytes):
         return
 
     assert value == json.loads(body)
+
+
+SPELLED = st.sampled_from([b'"a"', b'"\\u0061"', b'"b"', b'"\\"\\u003a"', b'"\\":"', b'"\\u0022:"'])
+COLONS = st.sampled_from([b":", b" :", b": ", b"\t:\n"])
+MEMBERS = st.lists(st.tuples(SPELLED, COLONS, SPELLED | st.sampled_from([b"1", b'{"a":1}', b'[{"b" :1}]'])), max_size=4)
+
+
+@given(members=MEMBERS)
+def test_duplicates_in_any_spelling(members: list[tuple[bytes, bytes, bytes]]):
+    """Refused exactly when two names of the object mean the same."""
+    body = b"{" + b",".join(b"".join(member) for member in members) + b"}"
+    names = [json.loads(name) for name, _, _ in members]
+
+    try:
+        decode_object(body)
+        accepted = True
+    except InvalidRequest:
+        accepted = False
+
+    assert accepted == (len(set(names)) == len(names))
