@@ -170,6 +170,15 @@ def parse(text: str, where: str, environ: Mapping[str, str]) -> Config:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{where}: not valid TOML: {exc}") from None
+    return from_tables(raw, where, environ)
+
+
+def from_tables(raw: dict[str, Any], where: str, environ: Mapping[str, str]) -> Config:
+    """The configuration that *raw* (the file's tables) is.
+
+    Raises:
+        ConfigError: naming the key path.
+    """
     raw = {key: value for key, value in raw.items() if key not in FOREIGN_TABLES}
     known_keys(raw, Config, where, "")
     filled = fill(raw, where, "", environ)
