@@ -111,6 +111,33 @@ async def test_stop_keeps_what_had_come_and_closes_the_connection_at_once():
     assert (chat.status, chat.error) == ("ready", None)
 
 
+@pytest.mark.parametrize("resumable", [False, True])
+async def test_stop_before_anything_came_is_no_error(resumable: bool):
+    async with chatting([Fault.STALL], resumable=resumable) as (server, chat):
+        task = asyncio.create_task(chat.append("hi"))
+        seen = await server.request()
+        await chat.stop()
+
+        assert await task is None
+        await seen.wait_gone()
+    assert (chat.status, chat.error) == ("ready", None)
+
+
+async def test_stop_of_a_model_behind_a_gateway_keeps_what_had_come():
+    heard = asyncio.Event()
+    async with gateway_server(config_text()) as served, Client(f"{served.url}/v1", api_key=KEY) as client:
+        chat = Chat.over(client, "demo/lorem?tps=50&ttft_ms=0&tokens=500", on_text=lambda _: heard.set())
+        task = asyncio.create_task(chat.append("hi"))
+        await heard.wait()
+        await chat.stop()
+        message = await task
+        await until(lambda: not served.gateway.active, 3)
+
+    assert message is not None
+    assert message["parts"][-1]["text"]
+    assert (chat.status, chat.error) == ("ready", None)
+
+
 async def test_a_cut_stream_is_an_interruption_and_its_text_stays():
     errors: list[Any] = []
     async with chatting([*ui(START, STEP, TEXT, HEL, end=False), LAST], on_error=errors.append) as (_, chat):

@@ -289,6 +289,51 @@ async def test_leaving_early_closes_the_connection_at_once():
         assert events.reply.text == "Hel"
 
 
+async def test_stop_from_another_task_ends_the_loop_quietly():
+    script = DurableScript(LONG, hold=9)
+    async with served(script) as (_, client), client.stream(model="m", messages="hi") as events:
+        task = asyncio.create_task(anext(events))
+        await task
+        rest = asyncio.create_task(events.collect())
+        await events.stop()
+        reply = await rest
+
+    assert script.stopped
+    assert reply.finish_reason is None
+    assert "w0" in reply.text
+
+
+async def test_a_stream_that_was_not_entered_says_so():
+    async with Client("http://127.0.0.1:1/v1") as client:
+        with pytest.raises(RuntimeError, match="async with"):
+            await client.stream(model="m", messages="hi").collect()
+
+
+async def test_a_reader_that_pauses_pauses_the_server():
+    """Not more than our buffer and the kernel's is ever underway, however fast the server is."""
+    big = delta("x" * 60_000)
+    async with (
+        served(stream(ROLE, *[big] * 400, FINISH, DONE)) as (server, client),
+        client.stream(model="m", messages="hi") as events,
+    ):
+        first = await anext(events.text)
+        sent = await settled(server)
+        rest = [text async for text in events.text]
+
+    assert sent < 12 << 20 < 400 * len(big)
+    assert len(first) + sum(map(len, rest)) == 400 * 60_000
+
+
+async def settled(server: ScriptedUpstream) -> int:
+    """Bytes written once the server can write no more."""
+    seen = await server.request()
+    before = -1
+    while seen.written != before:
+        before = seen.written
+        await asyncio.sleep(0.1)
+    return before
+
+
 async def test_cancelling_the_task_closes_the_connection():
     async with served([SSE, http_chunk(ROLE), http_chunk(delta("Hel")), Fault.STALL]) as (server, client):
         task = asyncio.create_task(read(client))

@@ -158,10 +158,14 @@ class EndpointTurn:
 
     async def read(self) -> bool:
         self.texts = []
+        if self.stopped():
+            return False
         try:
             more = await self.step()
         except StreamwardError as exc:
-            if self.closed or not self.endpoint.resumable or not self.headed:
+            if self.stopped():
+                return False
+            if not self.endpoint.resumable or not self.headed:
                 raise self.interruption(exc.info) from exc
             await self.reconnect(exc.info)
             return True
@@ -181,7 +185,7 @@ class EndpointTurn:
             self.answer.feed(data)
             self.tell()
             return True
-        if self.closed:
+        if self.stopped():
             return False
         self.answer.close()
         self.tell()
@@ -206,6 +210,8 @@ class EndpointTurn:
             if self.lost > self.endpoint.retries.reconnects or pause is None:
                 raise self.interruption(error)
             await asyncio.sleep(pause)
+            if self.stopped():
+                return
             try:
                 turn = await self.endpoint.resume(self.chat_id, self.last, self.new_id)
             except StreamwardError as exc:
@@ -214,6 +220,9 @@ class EndpointTurn:
             if turn is None:
                 raise self.interruption(error)
             assert isinstance(turn, EndpointTurn)
+            if self.stopped():
+                turn.close()
+                return
             self.incoming, self.answer, self.headed = turn.incoming, turn.answer, False
             self.position = 0
             return
@@ -223,6 +232,10 @@ class EndpointTurn:
         if message is None:
             return to_exception(error)
         return StreamInterrupted(f"the answer broke off: {error.message}", partial=message, code=error.code)
+
+    def stopped(self) -> bool:
+        """Asked anew after every wait: ``close`` may have been called meanwhile."""
+        return self.closed
 
     def close(self) -> None:
         self.closed = True

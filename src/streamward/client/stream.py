@@ -151,6 +151,10 @@ class Stream:
             self.client.stop_later(self.cursor.stream_id)
         self.over = True
 
+    def closed(self) -> bool:
+        """Nothing more is read. Asked anew after every wait: ``close`` may have been called meanwhile."""
+        return self.over
+
     # -- reading
 
     async def read(self) -> list[Event]:
@@ -159,13 +163,20 @@ class Stream:
         while not events:
             if self.failure is not None:
                 raise self.failure
-            if self.over or self.incoming is None:
+            if self.closed():
                 return []
+            if self.incoming is None:
+                raise RuntimeError("enter the stream first: async with client.stream(...) as stream")
             try:
-                events = self.decode(await self.received(self.incoming))
+                data = await self.received(self.incoming)
+                if self.closed():  # somebody closed it while we waited
+                    return []
+                events = self.decode(data)
             except Gap:
                 events = await self.recover(GAP, final=True)
             except StreamwardError as exc:
+                if self.closed():
+                    return []
                 events = await self.recover(exc.info)
         return events
 
@@ -258,6 +269,8 @@ class Stream:
             self.incoming.close()
             self.incoming = None
         if final or not await self.try_again(error):
+            if self.closed():
+                return events
             return events + self.fail(error, self.decoder.fail(error) if self.decoder is not None else [])
         return events
 
