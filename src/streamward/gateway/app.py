@@ -33,6 +33,8 @@ from streamward.gateway.control import control_routes
 from streamward.gateway.durable_calls import Durable, KeptCall, wants_durable
 from streamward.gateway.exchange import JSON_FIELDS, OVERLOADED, CallExchange, too_large
 from streamward.gateway.metrics import Metrics
+from streamward.gateway.health_metrics import HealthMetrics
+from streamward.gateway.key_ring import KeyRing
 from streamward.gateway.plan import Routes, timeouts
 from streamward.gateway.records import AccessLog, Record
 from streamward.gateway.response_calls import ResponseCall
@@ -45,6 +47,7 @@ from streamward.upstream.local import LocalEngine, LocalEngineError
 from streamward.upstream.local_upstream import LocalUpstream
 from streamward.wire import json_text
 from streamward.wire.chat_completions import render_error
+from streamward.upstream.health import Health
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -96,6 +99,8 @@ class Gateway:
         self.draining = False
         self.ready = False
         self.ids = Ids()
+        self.health = Health()
+        self.metrics.registry.register(HealthMetrics(self.health))
         self.active: set[Active] = set()
         self.readiness: Callable[[], str] = str  # of what runs beside us: "" is ready
         self.lag_s = 0.0
@@ -126,7 +131,7 @@ class Gateway:
         await self.opened.enter_async_context(self.durable.streams)
         self.responses = Responses(self.config, self.storage, self.durable)
         self.spawn(self.responses.upkeep())
-        self.routes = Routes(self.config, self.pool, self.environ)
+        self.routes = Routes(self.config, self.pool, self.environ, self.health)
         if self.local_model is not None:
             self.engine = LocalEngine(self.local_model, name=self.local_name)
             self.routes.upstreams["local"] = self.local_upstream()
@@ -204,7 +209,7 @@ class Gateway:
             return
         try:
             config = load(self.config_path, self.environ)
-            routes = Routes(config, self.pool, self.environ)
+            routes = Routes(config, self.pool, self.environ, self.health)
         except StreamwardError as exc:
             log.error("config_reload_refused", extra={"reason": str(exc)})
             return
@@ -327,9 +332,19 @@ class Gateway:
 
     def failed_try(self, target: Target, error: ErrorInfo) -> None:
         self.metrics.upstream_errors.add(target.name, error.code)
+        self.health.failed(target.name, time.monotonic(), error)
 
-    def authenticate(self, headers: Mapping[str, str]) -> Caller:
-        """The caller of a request that came through ASGI. Raises AuthenticationFailed."""
+    def book_health(self, record: Record, ttft_s: float) -> None:
+        """How the target of a call that is over did; *ttft_s* of the try that answered."""
+        if record.ending == "finished":
+            took_s = record.duration_ms / 1000 - ttft_s
+            tps = record.output_tokens / took_s if record.output_tokens and record.stream and took_s > MIN_TIMED_S else None
+            self.health.succeeded(record.target, time.monotonic(), ttft_s if record.stream else None, tps)
+        elif self.health.troubled:
+            self.health.released(record.target)
+
+    async def authenticated(self, headers: Mapping[str, str]) -> Caller:
+        """The caller of a request that came through ASGI. Raises AuthenticationFailed, StorageUnavailable."""
         pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
         request = Request(
             method="GET", path="", raw_path=b"", query=b"", header_list=pairs, headers=dict(pairs), content_length=0,
@@ -460,3 +475,4 @@ def local_path(config: Config) -> Path | None:
 
 
 GatewayFactory = Callable[[], Gateway]
+MIN_TIMED_S = 0.05  # shorter answers say nothing about a target's speed

@@ -20,6 +20,7 @@ from streamward.gateway.auth import Caller
 from streamward.gateway.records import Ending, Record
 from streamward.reply import Reply
 from streamward.upstream.attempts import MAX_REPLY_BYTES, Attempts, Target
+from streamward.upstream.hedge import Hedge
 from streamward.wire import json_text
 from streamward.wire.chat_completions.reply import look_at_reply
 from streamward.wire.chat_completions.request import validate
@@ -44,6 +45,9 @@ OVERLOADED = ErrorInfo(
 STOPPED = ErrorInfo("cancelled", "the stream was stopped on request", 499)
 ENDINGS: dict[str, Ending] = {"stream_truncated": "truncated", "cancelled": "cancelled"}
 FOREVER = float("inf")
+OUR_ENDINGS = frozenset({STOPPED.code, SHUTDOWN.code})
+"""Of streams that somebody on our side ended: no fault of the target."""
+
 
 
 class CallExchange:
@@ -71,7 +75,7 @@ class CallExchange:
         self.call: Call | None = None
         self.is_stream = False
         self.include_usage = False
-        self.attempts: Attempts | None = None
+        self.attempts: Attempts | Hedge | None = None
         self.relay: Relay | None = None
         self.held: list[bytes] = []
         self.reply: list[bytes] = []
@@ -111,8 +115,9 @@ class CallExchange:
     def run(self, targets: list[Target]) -> None:
         """Try *targets*, from here on with everything that is due to a call in progress."""
         self.gateway.begin(self)
-        self.attempts = Attempts(
-            targets, self.render, self, stream=self.is_stream, on_failure=self.gateway.failed_try
+        gateway = self.gateway
+        self.attempts = gateway.routes.attempts(
+            self.record.model, targets, self.render, self, stream=self.is_stream, on_failure=gateway.failed_try
         )  # fmt: skip
         self.attempts.start()
 
@@ -248,7 +253,9 @@ class CallExchange:
                 self.attempts.finish()
             else:
                 self.attempts.cancel()
-        self.account(relay.usage, relay.events)
+                if relay.error.code not in OUR_ENDINGS:
+                    self.gateway.failed_try(self.attempts.target, relay.error)
+        self.account(relay.usage, relay.events, whole=relay.error is None)
         self.record.finish_reason = relay.finish_reason or ""
         if not self.detached:
             self.record.bytes_out += len(out)
@@ -438,6 +445,8 @@ def passed_fields(headers: dict[str, str]) -> bytes:
         if name.startswith(("x-ratelimit-", "anthropic-ratelimit-")) or name in ("x-request-id", "request-id"):
             text = value.encode("latin-1", "replace")
             if len(text) <= MAX_PASSED_BYTES and text.isascii() and text.decode().isprintable():
+        if self.attempts is not None:
+            self.gateway.book_health(record, self.attempts.ttft_s)
                 out += b"%b: %b\r\n" % (name.encode(), text)
     return out
 

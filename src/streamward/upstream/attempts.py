@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -105,6 +106,9 @@ class Attempts:
         self.over = False
         self.paused = False
         self.number = 0  # of the current try: answers to older ones are ignored
+        self.tried_at = 0.0
+        self.ttft_s = 0.0
+        """From the start of the try that answered to ``commit``."""
 
     @property
     def target(self) -> Target:
@@ -122,6 +126,7 @@ class Attempts:
             self.failed_try(exc.info)
             return
         self.number += 1
+        self.tried_at = time.monotonic()
         receiver = TryReceiver(self, self.number)
         handle = target.upstream.send(target.model, body, stream=self.stream, receiver=receiver)
         if receiver.over:
@@ -132,6 +137,7 @@ class Attempts:
 
     def commit(self) -> None:
         self.committed = True
+        self.ttft_s = time.monotonic() - self.tried_at
 
     def reject(self, error: ErrorInfo) -> None:
         """The answer so far is not one (an error event first, junk, truncation): give this try up."""
@@ -172,13 +178,13 @@ class Attempts:
     def failed_try(self, error: ErrorInfo) -> None:
         if self.over:
             return
-        target = self.targets[self.position]
-        if self.on_failure is not None:
-            self.on_failure(target, error)
         if self.committed:
             self.over = True
             self.outcome.broke(error)
             return
+        target = self.targets[self.position]
+        if self.on_failure is not None:
+            self.on_failure(target, error)
         wait = error.retry_after_s if error.retry_after_s is not None else backoff(self.tries_here, self.policy)
         retries = target.upstream.retries if self.policy.retries is None else self.policy.retries
         if error.safe_to_retry and self.tries_here <= retries and wait <= self.policy.max_wait_s:
