@@ -27,27 +27,31 @@ from streamward.dataplane.head import Limits
 from streamward.dataplane.pool import Pool
 from streamward.dataplane.ticker import Ticker, ticker_of
 from streamward.errors import ErrorInfo, StreamwardError
+from streamward.gateway.admission import Admission
 from streamward.gateway.auth import ANONYMOUS, Caller, StaticKeys
 from streamward.gateway.config import Config, load
 from streamward.gateway.control import control_routes
 from streamward.gateway.durable_calls import Durable, KeptCall, wants_durable
 from streamward.gateway.exchange import JSON_FIELDS, OVERLOADED, CallExchange, too_large
-from streamward.gateway.metrics import Metrics
 from streamward.gateway.health_metrics import HealthMetrics
 from streamward.gateway.key_ring import KeyRing
+from streamward.gateway.metrics import Metrics
 from streamward.gateway.plan import Routes, timeouts
+from streamward.gateway.prices import Prices, cost_usd
 from streamward.gateway.records import AccessLog, Record
 from streamward.gateway.response_calls import ResponseCall
 from streamward.gateway.response_routes import response_routes
 from streamward.gateway.responses import Responses
 from streamward.gateway.storage import Storage
-from streamward.gateway.stream_routes import open_reader, stream_routes
+from streamward.gateway.stream_routes import open_reader, reads_stream, stream_routes
+from streamward.gateway.usage import Usage
+from streamward.gateway.waiting import WaitingExchange
 from streamward.upstream.attempts import Target
+from streamward.upstream.health import Health
 from streamward.upstream.local import LocalEngine, LocalEngineError
 from streamward.upstream.local_upstream import LocalUpstream
 from streamward.wire import json_text
 from streamward.wire.chat_completions import render_error
-from streamward.upstream.health import Health
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -59,6 +63,8 @@ CALL_ROUTES: dict[str, str] = {
     "/v1/messages": "messages",
 }
 """Paths that stream, and the dialect spoken there."""
+
+REDIS_SCHEMES = frozenset({"redis", "rediss", "unix", "valkey", "valkeys"})
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/_streamward/live", "/_streamward/ready"})
 """Probes: they name the host by address, and carry no key."""
@@ -93,26 +99,29 @@ class Gateway:
         self.local_model = local_model or local_path(config)
         self.local_name = local_name
         self.metrics = Metrics()
+        self.health = Health()
+        self.metrics.registry.register(HealthMetrics(self.health))
         self.access_log = access_log or AccessLog(config.logging.format)
         self.limits = head_limits(config)
-        self.keys = StaticKeys(config.auth.keys, required=config.auth.required and not open_access)
+        self.workers = config.server.workers
         self.draining = False
         self.ready = False
         self.ids = Ids()
-        self.health = Health()
-        self.metrics.registry.register(HealthMetrics(self.health))
         self.active: set[Active] = set()
         self.readiness: Callable[[], str] = str  # of what runs beside us: "" is ready
         self.lag_s = 0.0
         self.config_stamp: tuple[int, int] | None = None
         self.background: set[asyncio.Task[None]] = set()
-        self.loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment] # these four are set by start
+        self.loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment] # these are set by start
         self.ticker: Ticker = None  # type: ignore[assignment]
         self.pool: Pool = None  # type: ignore[assignment]
         self.routes: Routes = None  # type: ignore[assignment]
         self.durable: Durable = None  # type: ignore[assignment]
         self.storage: Storage = None  # type: ignore[assignment]
         self.responses: Responses = None  # type: ignore[assignment]
+        self.keys: KeyRing = None  # type: ignore[assignment]
+        self.usage: Usage = None  # type: ignore[assignment]
+        self.admission: Admission = None  # type: ignore[assignment]
         self.engine: LocalEngine | None = None
         self.lag_timer: asyncio.TimerHandle | None = None
         self.opened = AsyncExitStack()
@@ -127,6 +136,8 @@ class Gateway:
         self.ticker = ticker_of(self.loop)
         self.pool = Pool()
         self.storage = await self.opened.enter_async_context(Storage(self.config.storage.url))
+        self.keys = KeyRing(self.static_keys(), self.storage.keys, self.spawn)
+        await self.start_accounts()
         self.durable = Durable(self.config)
         await self.opened.enter_async_context(self.durable.streams)
         self.responses = Responses(self.config, self.storage, self.durable)
@@ -147,6 +158,28 @@ class Gateway:
         if self.owns_process:
             self.own_process()
         self.ready = True
+
+    async def start_accounts(self) -> None:
+        """What keys use: counted, reserved, written down."""
+        self.usage = Usage(self.storage.usage, retention_s=self.config.storage.usage_retention_s)
+        self.opened.push_async_callback(self.usage.aclose)
+        self.spawn(self.usage.run())
+        shared = None
+        if self.config.streams.store.partition(":")[0] in REDIS_SCHEMES:
+            from streamward.gateway.limits_redis import RedisLimiter
+
+            shared = await self.opened.enter_async_context(RedisLimiter(self.config.streams.store, self.usage))
+        self.admission = Admission(
+            self.usage, Prices(self.config.prices), self.spawn, workers=self.workers, shared=shared
+        )  # fmt: skip
+        self.metrics.gauge("streamward_usage_dropped", "Usage rows lost.", lambda: self.usage.dropped)
+        self.metrics.gauge("streamward_usage_waiting", "Usage rows not written yet.", lambda: len(self.usage.rows))
+        self.metrics.gauge("streamward_limited", "Calls refused by a key's limits.", lambda: self.admission.refusals)
+
+    def static_keys(self) -> StaticKeys:
+        """The keys of the present configuration."""
+        auth, limits = self.config.auth, self.config.limits
+        return StaticKeys(auth.keys, required=auth.required and not self.open_access, limits=limits.per_key())
 
     def own_process(self) -> None:
         if self.config_path is not None and sys.platform != "win32":
@@ -215,7 +248,8 @@ class Gateway:
             return
         self.config = config
         self.limits = head_limits(config)  # of connections made from now on
-        self.keys = StaticKeys(config.auth.keys, required=config.auth.required and not self.open_access)
+        self.keys.replace(self.static_keys())
+        self.admission.prices = Prices(config.prices)
         if self.engine is not None:
             routes.upstreams["local"] = self.local_upstream()
         self.routes = routes
@@ -245,31 +279,42 @@ class Gateway:
             sink.start(204, b"x-streamward-id: %b\r\n%b" % (self.ids.next().encode(), granted), length=0)
             sink.finish()
             return None
-        dialect = CALL_ROUTES.get(request.path)
-        if dialect is None or request.method != "POST":
-            return open_reader(self, request, sink, cors)
+        if (request.path not in CALL_ROUTES or request.method != "POST") and not reads_stream(request):
+            return None
+        caller: Caller | ErrorInfo | None
+        try:
+            caller = self.keys.caller(request)
+        except StreamwardError as exc:
+            caller = exc.info
+        if caller is None:
+            return WaitingExchange(self, request, sink, cors)
+        return self.open_for(request, sink, cors, caller)
+
+    def open_for(self, request: Request, sink: Sink, cors: bytes, caller: Caller | ErrorInfo) -> Exchange:
+        """The exchange of a request whose caller is known, or is told why not."""
+        if request.method != "POST":
+            return open_reader(self, request, sink, cors, caller)
+        dialect = CALL_ROUTES[request.path]
         kind = CallExchange
         if dialect == "responses":
             kind = ResponseCall
         elif wants_durable(request, self.config):
             kind = KeptCall
-        exchange = kind(self, request, sink, dialect, ANONYMOUS, cors)
-        problem = self.refused_call(request, exchange)
+        known = ANONYMOUS if isinstance(caller, ErrorInfo) else caller
+        exchange = kind(self, request, sink, dialect, known, cors)
+        problem = caller if isinstance(caller, ErrorInfo) else self.refused_call(request, caller)
         if problem is not None:
             exchange.refuse(problem)
         return exchange
 
-    def refused_call(self, request: Request, exchange: CallExchange) -> ErrorInfo | None:
+    def refused_call(self, request: Request, caller: Caller) -> ErrorInfo | None:
         """Why this call is answered before its body is read."""
-        try:
-            exchange.caller = self.keys.caller(request)
-        except StreamwardError as exc:
-            return exc.info
-        exchange.record.key = exchange.caller.name
         if self.draining:
             return ErrorInfo("server_shutdown", "the server is shutting down; use another one", 503, retry_after_s=1)
         if len(self.active) >= self.config.limits.max_concurrent_streams:
             return OVERLOADED
+        if caller.limits is not None and (early := self.admission.refused_early(caller)) is not None:
+            return early
         limit = self.config.limits.max_body_bytes
         if request.content_length is not None and request.content_length > limit:
             return too_large(limit)
@@ -330,7 +375,21 @@ class Gateway:
         self.metrics.book(exchange.record)
         self.access_log.write(exchange.record)
 
+    def settle(self, call: CallExchange) -> None:
+        """Price a call that went to a provider, count it against its key and keep it, once: its end is now."""
+        record = call.record
+        cost = None
+        if record.input_tokens is not None or record.output_tokens is not None:
+            price = self.admission.prices.of(record.target)
+            if price is not None:
+                used = record.input_tokens or 0, record.output_tokens or 0, record.cached_tokens or 0
+                cost = record.cost_usd = cost_usd(price, *used)
+        if call.grant is not None:
+            call.grant.settle((record.input_tokens or 0) + (record.output_tokens or 0), cost or 0.0)
+        self.usage.book(record, call.caller.name)
+
     def failed_try(self, target: Target, error: ErrorInfo) -> None:
+        """A try at *target* failed, or its stream broke off."""
         self.metrics.upstream_errors.add(target.name, error.code)
         self.health.failed(target.name, time.monotonic(), error)
 
@@ -350,7 +409,7 @@ class Gateway:
             method="GET", path="", raw_path=b"", query=b"", header_list=pairs, headers=dict(pairs), content_length=0,
             http_minor=1, client=None, server=None, scheme="http",
         )  # fmt: skip
-        return self.keys.caller(request)
+        return self.keys.caller(request) or await self.keys.find(request)
 
     # -- ASGI
 
@@ -432,6 +491,7 @@ EXPOSED = (
     b"x-streamward-id, x-streamward-stream-id, retry-after, x-request-id",
 )
 LAG_PERIOD_S = 1.0
+MIN_TIMED_S = 0.05  # shorter answers say nothing about a target's speed
 GC_YOUNG = 10_000  # allocations; reference counts free what streams make, cycles are rare
 PREFLIGHT = render_fields(
     (
@@ -475,4 +535,3 @@ def local_path(config: Config) -> Path | None:
 
 
 GatewayFactory = Callable[[], Gateway]
-MIN_TIMED_S = 0.05  # shorter answers say nothing about a target's speed

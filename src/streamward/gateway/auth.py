@@ -1,7 +1,8 @@
 """Client keys: who may call the gateway.
 
 Keys are compared as SHA-256 digests, so the time a comparison takes says nothing about a key; a fast hash is right for
-random keys of 128 bits and more. Keys never reach logs: records name them by ``name``.
+random keys of 128 bits and more. Keys never reach logs: records name them by ``shown``. Keys of the database and their
+cache are in ``key_ring``.
 """
 
 from __future__ import annotations
@@ -13,43 +14,52 @@ from msgspec import Struct
 
 from streamward.dataplane.exchange import Request
 from streamward.errors import AuthenticationFailed
+from streamward.gateway.key_limits import KeyLimits
 
 MAX_KEY_BYTES = 512
+NOT_KNOWN = "this key is not known here; check it for typing errors or ask the operator"
+NO_LIMITS = KeyLimits()
 
 
 class Caller(Struct, frozen=True):
-    """Who makes a request. ``name`` stands in records and scopes stored things."""
+    """Who makes a request."""
 
     name: str
+    """Never another key's: it scopes stored things, and limits are counted by it."""
+    label: str = ""
+    """What people call it, in records; empty: as ``name``."""
+    limits: KeyLimits | None = None
+    """None: nothing is limited, nothing is counted."""
+
+    @property
+    def shown(self) -> str:
+        return self.label or self.name
 
 
 ANONYMOUS = Caller("anonymous")
 
 
 class StaticKeys:
-    """The keys of the configuration."""
+    """The keys of the configuration, and what holds for those who have none. *limits* are those of ``[limits]``."""
 
-    def __init__(self, keys: Iterable[str], *, required: bool) -> None:
+    def __init__(self, keys: Iterable[str], *, required: bool, limits: KeyLimits = NO_LIMITS) -> None:
         self.required = required
-        self.callers = {digest(key.encode()): Caller(f"key-{digest(key.encode()).hex()[:8]}") for key in keys}
+        self.limits = limits
+        each = limits if limits.any() else None
+        self.callers = {mark: Caller(f"key-{mark.hex()[:8]}", limits=each) for mark in (digest(key.encode()) for key in keys)}
+        self.anonymous = Caller(ANONYMOUS.name, limits=each)
 
-    def caller(self, request: Request) -> Caller:
-        """Who sent *request*.
-
-        Raises:
-            AuthenticationFailed: no key although one is required, or a key nobody knows.
-        """
-        token = bearer(request)
-        if token is None:
-            if self.required:
-                raise AuthenticationFailed("send a key: Authorization: Bearer KEY")
-            return ANONYMOUS
-        found = self.callers.get(digest(token)) if len(token) <= MAX_KEY_BYTES else None
-        if found is not None:
-            return found
+    def nobody(self) -> Caller:
+        """Who sends no key. Raises AuthenticationFailed where one is required."""
         if self.required:
-            raise AuthenticationFailed("this key is not known here; check it for typing errors or ask the operator")
-        return ANONYMOUS
+            raise AuthenticationFailed("send a key: Authorization: Bearer KEY")
+        return self.anonymous
+
+    def stranger(self, reason: str = NOT_KNOWN) -> Caller:
+        """Who sends a key that is none (any more). Raises AuthenticationFailed where one is required."""
+        if self.required:
+            raise AuthenticationFailed(reason)
+        return self.anonymous
 
 
 def bearer(request: Request) -> bytes | None:

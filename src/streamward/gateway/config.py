@@ -19,6 +19,8 @@ from msgspec import Meta, Struct
 
 from streamward.dataplane.exchange import render_fields
 from streamward.errors import InvalidRequest, StreamwardError
+from streamward.gateway.key_limits import KeyLimits
+from streamward.gateway.prices import Price
 from streamward.upstream.providers import Auth
 from streamward.wire.table import DIALECTS
 
@@ -99,6 +101,17 @@ class Limits(Strict, frozen=True):
     tokens_per_minute: Count = 0
     concurrent_streams: Count = 0
     budget_usd: Annotated[float, Meta(ge=0)] = 0.0
+    budget_period: Literal["total", "month", "day"] = "total"
+    """Calendar months and days, UTC."""
+    max_duration_s: Seconds = 0.0
+    """Longest call of a key."""
+
+    def per_key(self) -> KeyLimits:
+        """What holds for every key that has no limits of its own."""
+        return KeyLimits(
+            self.requests_per_minute, self.tokens_per_minute, self.concurrent_streams, self.budget_usd, self.budget_period,
+            self.max_duration_s,
+        )  # fmt: skip
 
 
 class Streams(Strict, frozen=True):
@@ -126,6 +139,8 @@ class Storage(Strict, frozen=True):
     max_responses: Count = 100_000
     max_response_bytes: Count = 8 << 30
     """JSON of all stored responses; past a bound the oldest are forgotten."""
+    usage_retention_s: Seconds = 400 * 86400.0
+    """Rows of ``streamward usage``; what a key has spent is kept. 0: for ever."""
 
 
 class Logging(Strict, frozen=True):
@@ -144,6 +159,8 @@ class Config(Strict, frozen=True):
     streams: Streams = Streams()
     storage: Storage = Storage()
     logging: Logging = Logging()
+    prices: dict[str, Price] = {}
+    """``[prices."provider/model"]`` or ``"provider/*"``, US dollars per million tokens; they go before the catalogue's."""
 
 
 def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Config:
@@ -267,5 +284,5 @@ def find_file(folder: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-TABLES: dict[str, type[Struct]] = {"providers": ProviderTable, "models": ModelTable}
+TABLES: dict[str, type[Struct]] = {"providers": ProviderTable, "models": ModelTable, "prices": Price}
 assert set(DIALECTS) >= {"chat_completions", "responses"}

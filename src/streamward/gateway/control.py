@@ -57,7 +57,7 @@ def control_routes(gateway: Gateway) -> list[BaseRoute]:
 
     async def models(request: Request) -> Response:
         try:
-            gateway.authenticate(request.headers)
+            await gateway.authenticated(request.headers)
         except StreamwardError as exc:
             return error_response(exc.info)
         return Json({"object": "list", "data": [model_object(gateway, name) for name in gateway.routes.listed()]})
@@ -65,7 +65,7 @@ def control_routes(gateway: Gateway) -> list[BaseRoute]:
     async def model(request: Request) -> Response:
         name = request.path_params["name"]
         try:
-            gateway.authenticate(request.headers)
+            await gateway.authenticated(request.headers)
             gateway.routes.targets(name)
         except AuthenticationFailed as exc:
             return error_response(exc.info)

@@ -31,6 +31,7 @@ from streamward.wire.table import dialect as dialect_module
 from streamward.wire.table import relay as make_relay
 
 if TYPE_CHECKING:
+    from streamward.gateway.admission import Grant
     from streamward.gateway.app import Gateway
 
 STREAM_FIELDS = (
@@ -42,12 +43,13 @@ SHUTDOWN = ErrorInfo("server_shutdown", "the server is shutting down; send the r
 OVERLOADED = ErrorInfo(
     "overloaded", "the server has as many streams open as it takes; retry shortly", 503, retry_after_s=1
 )
+TOO_LONG = ErrorInfo("max_duration_exceeded", "this call took longer than its key may use; ask for a shorter answer", 504)
 STOPPED = ErrorInfo("cancelled", "the stream was stopped on request", 499)
-ENDINGS: dict[str, Ending] = {"stream_truncated": "truncated", "cancelled": "cancelled"}
-FOREVER = float("inf")
 OUR_ENDINGS = frozenset({STOPPED.code, SHUTDOWN.code})
 """Of streams that somebody on our side ended: no fault of the target."""
 
+ENDINGS: dict[str, Ending] = {"stream_truncated": "truncated", "cancelled": "cancelled"}
+FOREVER = float("inf")
 
 
 class CallExchange:
@@ -55,7 +57,7 @@ class CallExchange:
 
     __slots__ = (
         "asked", "attempts", "body", "body_bytes", "body_timeout_s", "call", "caller", "committed", "cors", "detached",
-        "dialect", "drain_at", "gateway", "held", "include_usage", "is_stream", "last_at", "module", "moved", "over",
+        "dialect", "drain_at", "gateway", "grant", "held", "include_usage", "is_stream", "last_at", "module", "moved", "over",
         "record", "relay", "reply", "reply_bytes", "sink", "started_at", "upstream_fields",
     )  # fmt: skip
 
@@ -70,7 +72,7 @@ class CallExchange:
         self.body: list[bytes] = []
         self.body_bytes = 0
         self.started_at = gateway.loop.time()
-        self.record = Record(time=time.time(), id=gateway.ids.next(), key=caller.name, route=request.path)
+        self.record = Record(time=time.time(), id=gateway.ids.next(), key=caller.shown, route=request.path)
         self.asked: dict[str, Any] = {}
         self.call: Call | None = None
         self.is_stream = False
@@ -81,6 +83,7 @@ class CallExchange:
         self.reply: list[bytes] = []
         self.reply_bytes = 0
         self.upstream_fields = b""
+        self.grant: Grant | None = None
         self.committed = False
         self.detached = False
         self.over = False
@@ -105,12 +108,25 @@ class CallExchange:
         except StreamwardError as exc:
             self.refuse(exc.info)
             return
-        self.run(targets)
+        self.launch(targets)
 
     def take_body(self) -> bytes:
         body = self.body[0] if len(self.body) == 1 else b"".join(self.body)
         self.body = []
         return body
+
+    def launch(self, targets: list[Target]) -> None:
+        """Run as soon as the limits of the caller's key allow it; most have none."""
+        if self.caller.limits is None:
+            self.run(targets)
+        else:
+            self.gateway.begin(self)
+            self.gateway.admission.admit(self, targets)
+
+    def run_unless_gone(self, targets: list[Target]) -> None:
+        """Run after a wait in which the client may have left."""
+        if not self.over:
+            self.run(targets)
 
     def run(self, targets: list[Target]) -> None:
         """Try *targets*, from here on with everything that is due to a call in progress."""
@@ -141,16 +157,20 @@ class CallExchange:
     def parse(self, body: dict[str, Any]) -> Call:
         return self.module.parse_request(body)
 
+    def parsed(self) -> Call:
+        """What is asked, in the waist's terms. Raises InvalidRequest, Unsupported."""
+        if self.call is None:
+            self.call = self.module.parse_request(self.asked)
+        return self.call
+
     def render(self, target: Target) -> bytes:
         """The request for one target: edited where it speaks the caller's dialect, translated where not."""
         upstream = target.upstream
         relay_request = getattr(self.module, "relay_request", None)
         if upstream.dialect == self.dialect and relay_request is not None:
             return json_text.encode_compact(relay_request(self.asked, model=target.model, profile=upstream.profile))
-        if self.call is None:
-            self.call = self.module.parse_request(self.asked)
         module = dialect_module(upstream.dialect)
-        return json_text.encode_compact(module.render_request(self.call, model=target.model, profile=upstream.profile))
+        return json_text.encode_compact(module.render_request(self.parsed(), model=target.model, profile=upstream.profile))
 
     def context(self) -> Context:
         record = self.record
@@ -169,6 +189,8 @@ class CallExchange:
     def answering(self, target: Target, head: AnswerHead) -> None:
         self.record.target = target.name
         self.upstream_fields = passed_fields(head.headers)
+        if self.grant is not None:  # the provider's figures are of the operator's account, ours of this key
+            self.upstream_fields = self.grant.fields + passed_fields(head.headers, RATE_FIELDS)
         self.held = []
         self.reply = []
         self.reply_bytes = 0
@@ -328,7 +350,9 @@ class CallExchange:
         if self.attempts is not None:
             self.attempts.cancel()
         if self.relay is not None:
-            self.account(self.relay.usage, self.relay.events)
+            self.account(self.relay.usage, self.relay.events, whole=False)
+        elif self.attempts is not None:  # the provider was asked, and may send a bill
+            self.account(None, self.reply_bytes // BYTES_PER_TOKEN)
         self.record.status = self.record.status or 499
         self.close("cancelled")
 
@@ -350,12 +374,20 @@ class CallExchange:
             self.attempts.resume()
 
     def drain(self) -> None:
+        self.cut(SHUTDOWN)
+
+    def expire(self) -> None:
+        """The call takes longer than its key may."""
+        self.cut(TOO_LONG)
+
+    def cut(self, error: ErrorInfo) -> None:
+        """End the stream now, truthfully."""
         if self.over:
             return
         if self.committed and self.relay is not None:
-            self.end_stream(self.relay.fail(SHUTDOWN))
+            self.end_stream(self.relay.fail(error))
         else:
-            self.refuse(SHUTDOWN)
+            self.refuse(error)
 
     def tick(self, now: float) -> None:
         streams = self.gateway.config.streams
@@ -367,7 +399,7 @@ class CallExchange:
                 if self.attempts is not None:
                     self.attempts.cancel()
                 if relay is not None:
-                    self.account(relay.usage, relay.events)
+                    self.account(relay.usage, relay.events, whole=False)
                 self.close("cancelled")
         elif self.moved:
             self.moved = False
@@ -381,7 +413,8 @@ class CallExchange:
     def fields(self, base: bytes) -> bytes:
         return b"%bx-streamward-id: %b\r\n%b%b" % (base, self.record.id.encode(), self.upstream_fields, self.cors)
 
-    def account(self, usage: Usage | None, events: int) -> None:
+    def account(self, usage: Usage | None, events: int, *, whole: bool = True) -> None:
+        """Book what was used. Not *whole*: the provider's figures, if any, are of a stream that went on for longer."""
         record = self.record
         record.events = events
         if usage is None:
@@ -390,9 +423,13 @@ class CallExchange:
             record.input_tokens = self.body_bytes // BYTES_PER_TOKEN
             return
         complete = usage.output_tokens is not None and usage.input_tokens is not None
-        record.grade = "exact" if complete else "provider_partial"
+        record.grade = "exact" if complete and whole else "provider_partial"
         record.input_tokens = usage.input_tokens
         record.output_tokens = usage.output_tokens
+        if not complete or not whole:
+            record.output_tokens = max(usage.output_tokens or 0, events)
+            if usage.input_tokens is None:
+                record.input_tokens = self.body_bytes // BYTES_PER_TOKEN
         record.reasoning_tokens = usage.reasoning_tokens
         record.cached_tokens = usage.cached_input_tokens
 
@@ -404,7 +441,12 @@ class CallExchange:
             record.attempts = self.attempts.tries
             record.fallbacks = self.attempts.position
             record.target = record.target or self.attempts.target.name
+            self.gateway.settle(self)
+        elif self.grant is not None:
+            self.grant.settle()
         record.duration_ms = (self.gateway.loop.time() - self.started_at) * 1000
+        if self.attempts is not None:
+            self.gateway.book_health(record, self.attempts.ttft_s)
         self.gateway.end(self)
         # The attempts point back at us: cut here, so that counting references frees the whole call at once. Memory that
         # waits for the cyclic collector is cold when it is used again.
@@ -438,15 +480,15 @@ def gateway_options(body: dict[str, Any]) -> dict[str, Any] | None:
     return gateway
 
 
-def passed_fields(headers: dict[str, str]) -> bytes:
-    """The upstream's header lines a caller may see: rate limits and request ids."""
+def passed_fields(headers: dict[str, str], without: tuple[str, ...] = ()) -> bytes:
+    """The upstream's header lines a caller may see: rate limits and request ids, but none that begins as *without*."""
     out = b""
     for name, value in headers.items():
-        if name.startswith(("x-ratelimit-", "anthropic-ratelimit-")) or name in ("x-request-id", "request-id"):
+        if name.startswith(without):
+            continue
+        if name.startswith(RATE_FIELDS) or name in ("x-request-id", "request-id"):
             text = value.encode("latin-1", "replace")
             if len(text) <= MAX_PASSED_BYTES and text.isascii() and text.decode().isprintable():
-        if self.attempts is not None:
-            self.gateway.book_health(record, self.attempts.ttft_s)
                 out += b"%b: %b\r\n" % (name.encode(), text)
     return out
 
@@ -455,6 +497,7 @@ NOT_JSON = ErrorInfo("upstream_invalid", "the provider's answer is not a JSON ob
 BYTES_PER_TOKEN = 4
 """For estimates, which are marked as such: within 13 % on English, worse elsewhere."""
 
+RATE_FIELDS = ("x-ratelimit-", "anthropic-ratelimit-")
 MAX_PASSED_BYTES = 256
 ID_PREFIX = {"chat_completions": "chatcmpl-", "responses": "resp_", "messages": "msg_"}
 

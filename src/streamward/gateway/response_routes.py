@@ -73,7 +73,7 @@ def response_routes(gateway: Gateway) -> list[BaseRoute]:
         async def serve(request: Request) -> Response:
             headers = {**FIELDS, "x-streamward-id": gateway.ids.next()}
             try:
-                caller = gateway.authenticate(request.headers)
+                caller = await gateway.authenticated(request.headers)
                 body, more = await handler(request, caller)
             except StreamwardError as exc:
                 if exc.info.status == 401:

@@ -49,7 +49,7 @@ ORIGIN_REFUSED = ErrorInfo(
 async def serve_socket(gateway: Gateway, websocket: WebSocket, *, max_age_s: float = MAX_AGE_S) -> None:
     """Serve one connection from its handshake to its end."""
     try:
-        caller = admitted(gateway, websocket)
+        caller = await admitted(gateway, websocket)
     except StreamwardError as exc:
         await websocket.send_denial_response(Json(render_error(exc.info), exc.info.status))
         return
@@ -70,7 +70,7 @@ async def serve_socket(gateway: Gateway, websocket: WebSocket, *, max_age_s: flo
         await websocket.close()
 
 
-def admitted(gateway: Gateway, websocket: WebSocket) -> Caller:
+async def admitted(gateway: Gateway, websocket: WebSocket) -> Caller:
     """Who connects. A page of a foreign origin does not: browsers send its user's address, not its consent.
 
     Raises:
@@ -84,7 +84,7 @@ def admitted(gateway: Gateway, websocket: WebSocket) -> Caller:
     origin = request.headers.get(b"origin")
     if origin is not None and not (origin in gateway.origins or b"*" in gateway.origins or is_own(origin, request)):
         raise InvalidRequest(ORIGIN_REFUSED.message, code=ORIGIN_REFUSED.code, status=ORIGIN_REFUSED.status)
-    return gateway.keys.caller(request)
+    return gateway.keys.caller(request) or await gateway.keys.find(request)
 
 
 def is_own(origin: bytes, request: Request) -> bool:

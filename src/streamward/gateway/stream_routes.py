@@ -14,7 +14,8 @@ from starlette.routing import BaseRoute, Route
 
 from streamward.dataplane.exchange import Exchange, Request, Sink
 from streamward.durable import START, Offset, StreamState, parse_cursor, parse_last_event_id
-from streamward.errors import InvalidRequest, StreamwardError
+from streamward.errors import ErrorInfo, InvalidRequest, StreamwardError
+from streamward.gateway.auth import Caller
 from streamward.gateway.response_reader import ResponseReader
 from streamward.gateway.stream_frames import meta_of, result_of
 from streamward.gateway.stream_reader import StreamExchange
@@ -27,22 +28,29 @@ STREAMS = "/v1/streams"
 RESPONSES = "/v1/responses"
 
 
-def open_reader(gateway: Gateway, request: Request, sink: Sink, cors: bytes) -> Exchange | None:
-    """The exchange of a request that reads a stream; None when it is none."""
+def reads_stream(request: Request) -> bool:
+    """Whether *request* is for ``open_reader``."""
     folder, _, stream_id = request.path.rpartition("/")
-    if request.method != "GET" or folder not in (STREAMS, RESPONSES) or not stream_id:
-        return None
+    if request.method != "GET" or not stream_id:
+        return False
+    return folder == STREAMS or (folder == RESPONSES and query_of(request, "stream") == "true")
+
+
+def open_reader(gateway: Gateway, request: Request, sink: Sink, cors: bytes, caller: Caller | ErrorInfo) -> Exchange:
+    """The exchange of a request that reads a stream; an error instead of a caller is its answer."""
+    folder, _, stream_id = request.path.rpartition("/")
     exchange: StreamExchange
     if folder == STREAMS:
         exchange = StreamExchange(gateway, f"{STREAMS}/{{id}}", sink, stream_id, START, cors=cors)
         read_cursor = cursor
-    elif query_of(request, "stream") == "true":
+    else:
         exchange = ResponseReader(gateway, f"{RESPONSES}/{{id}}", sink, stream_id, START, dialect="responses", cors=cors)
         read_cursor = sequence_cursor
-    else:
-        return None
+    if isinstance(caller, ErrorInfo):
+        exchange.refuse(caller)
+        return exchange
+    exchange.caller = caller
     try:
-        exchange.caller = gateway.keys.caller(request)
         exchange.after = read_cursor(request, stream_id)
     except StreamwardError as exc:
         exchange.refuse(exc.info)
@@ -86,7 +94,7 @@ def stream_routes(gateway: Gateway) -> list[BaseRoute]:
     async def stop(request: HttpRequest) -> Response:
         dialect = "chat_completions"
         try:
-            caller = gateway.authenticate(request.headers)
+            caller = await gateway.authenticated(request.headers)
             state = await gateway.durable.streams.lookup(request.path_params["stream_id"], caller.name)
             dialect = state.dialect
             state = await gateway.durable.streams.stop(state.id) or state

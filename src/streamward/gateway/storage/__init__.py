@@ -4,8 +4,8 @@
         storage.database.later(Statement("INSERT ...", (...)))              # soon, never waits
         await storage.responses.get("resp_...", tenant)
 
-Each kind of thing has a table class over :class:`Database` (``responses``); their SQL runs unchanged on both databases,
-and their schema is a numbered file in ``migrations``.
+Each kind of thing has a table class over :class:`Database` (``responses``, ``keys``, ``usage``); their SQL runs
+unchanged on both databases, and their schema is a numbered file in ``migrations``.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from urllib.parse import urlsplit
 
 from streamward.errors import InvalidRequest
 from streamward.gateway.storage.database import Database, Row, Statement, StorageUnavailable
+from streamward.gateway.storage.keys import KeyTable
 from streamward.gateway.storage.responses import ResponseTable, StoredResponse
+from streamward.gateway.storage.usage import UsageTable
 
 __all__ = [
-    "Database", "ResponseTable", "Row", "Statement", "Storage", "StorageUnavailable", "StoredResponse", "open_database",
+    "Database", "KeyTable", "ResponseTable", "Row", "Statement", "Storage", "StorageUnavailable", "StoredResponse",
+    "UsageTable", "open_database",
 ]  # fmt: skip
 
 
@@ -47,6 +50,8 @@ class Storage:
     def __init__(self, url: str) -> None:
         self.database = open_database(url)
         self.responses = ResponseTable(self.database)
+        self.keys = KeyTable(self.database)
+        self.usage = UsageTable(self.database)
 
     async def __aenter__(self) -> Self:
         await self.database.__aenter__()
