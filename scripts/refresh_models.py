@@ -56,7 +56,12 @@ FACTS: dict[str, dict[str, Any]] = {
     "google/gemini-2.0-flash": {"max_output": 8192, "input": ["text", "image", "audio", "video"], "features": CHAT},
     "google/gemini-2.5-flash": {"max_output": 65536, "input": ["text", "image", "audio", "video"], "features": THINKS},
     "google/gemini-2.5-flash-lite": {"max_output": 65536, "input": ["text", "image", "audio", "video"], "features": THINKS},
-    "google/gemini-2.5-pro": {"max_output": 65536, "input": ["text", "image", "audio", "video"], "features": THINKS},
+    "google/gemini-2.5-pro": {
+        "context": 1048576,
+        "max_output": 65536,
+        "input": ["text", "image", "audio", "video"],
+        "features": THINKS,
+    },
     "google/gemini-embedding-001": {"input": TEXT, "output": ["embedding"], "features": ["embeddings"]},
 }
 
