@@ -76,11 +76,23 @@ class FeedTable:
         except BaseException:
             self.unfollow(feed)
             raise
+        self.seen(feed, state)
+        return feed, state
+
+    def follow_new(self, state: StreamState) -> Feed:
+        """The same for a stream that this worker has just created: its state is known, nothing is asked."""
+        feed = self.feeds.get(state.id)
+        if feed is None:
+            feed = self.feeds[state.id] = Feed(state.id)
+        feed.followers += 1
+        self.seen(feed, state)
+        return feed
+
+    def seen(self, feed: Feed, state: StreamState) -> None:
         feed.advance(state.next, state.ending)
         if not feed.watched and feed.ending is None:
             feed.watched = True
             self.following(feed)
-        return feed, state
 
     def unfollow(self, feed: Feed) -> None:
         feed.followers -= 1

@@ -225,6 +225,9 @@ class Store(Protocol):
             NotFound: there is no such stream.
         """
 
+    def follow_new(self, state: StreamState) -> Feed:
+        """The same for a stream that this worker has just created, without asking the storage."""
+
     def unfollow(self, feed: Feed) -> None: ...
 
     async def request_stop(self, stream_id: str) -> None:

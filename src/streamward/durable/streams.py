@@ -158,6 +158,13 @@ class Streams:
             self.store.unfollow(feed)
             raise
 
+    def attach_new(self, state: StreamState, sink: TailSink) -> Tail:
+        """The first reader of the stream that :meth:`record` has just created: a tail from its start, at no cost.
+
+        Attach before the first append, and the first frame is delivered the moment it is stored.
+        """
+        return Tail(self.store, self.store.follow_new(state), START + 1, sink)
+
     async def tail(self, stream_id: str, *, after: Offset = START, idle_s: float | None = None) -> TailReader:
         """The same as an async iterator of frames; errors as for :meth:`attach` and :class:`TailReader`."""
         reader = TailReader(idle_s=idle_s)

@@ -173,10 +173,11 @@ class KeptCall(CallExchange):
         if recording.recorder is None:
             await self.replay(recording.state)
             return
-        self.record_to(recording.recorder, sink)
-        if self.over and not early:  # the server is shutting down, and has said so
-            return
-        await self.answer_from(recording.state)
+        try:
+            if not self.over or early:  # else the server is shutting down, and has said so
+                await self.answer_from(recording.state)
+        finally:
+            self.record_to(recording.recorder, sink)  # after its reader: what is stored now is delivered at once
         if not early:
             self.run_unless_gone(targets)
 
@@ -244,7 +245,10 @@ class KeptCall(CallExchange):
         self.delivery = Delivery(self.gateway, self.client, self.fields, self.delivered)
         if self.gone:
             self.delivery.close()
-        await self.delivery.open(state, after)
+        if self.replayed:
+            await self.delivery.open(state, after)
+        else:
+            self.delivery.open_new(state)
 
     async def replay(self, state: StreamState) -> None:
         """The call was made before: nothing is sent to a provider, the client reads what there is."""

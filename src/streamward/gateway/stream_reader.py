@@ -62,14 +62,27 @@ class Delivery:
         Raises:
             NotFound, Conflict, FramesGone, RateLimited: nothing was sent.
         """
+        self.take(state)
+        tail = await self.gateway.durable.streams.attach(state.id, self, after=after)
+        if self.closed:  # the client left in the meantime
+            tail.close()
+        else:
+            self.begin(tail)
+
+    def open_new(self, state: StreamState) -> None:
+        """The same for the stream that was created for this client."""
+        self.take(state)
+        if not self.closed:
+            self.begin(self.gateway.durable.streams.attach_new(state, self))
+
+    def take(self, state: StreamState) -> None:
         self.state: StreamState = state
         self.meta: StreamMeta = meta_of(state)
         if state.dialect != "responses":
             self.keep_alive = KEEP_ALIVE_BESIDE_IDS
-        tail = await self.gateway.durable.streams.attach(state.id, self, after=after)
-        if self.closed:  # the client left in the meantime
-            tail.close()
-            return
+
+    def begin(self, tail: Tail) -> None:
+        state = self.state
         self.tail = tail
         self.gateway.durable.joined(state.id)
         if self.meta.streamed:
