@@ -131,7 +131,7 @@ class KeptCall(CallExchange):
             self.gateway.begin(self)
             self.gateway.spawn(self.prepare(body))
         else:
-            self.run(targets)
+            self.launch(targets)
 
     def must_wait(self, body: dict[str, Any]) -> bool:
         """Something has to be looked up or reserved before the call can be made."""
@@ -161,6 +161,9 @@ class KeptCall(CallExchange):
             await self.resume_at(self.last_event_id.decode("latin-1"))
             return
         targets = self.plan(await self.resolved(body))
+        if self.key is None and (problem := await self.gateway.admission.admitted(self, targets)) is not None:
+            self.refuse(problem)
+            return
         if not self.is_recorded():
             self.run_unless_gone(targets)
             return
@@ -172,6 +175,11 @@ class KeptCall(CallExchange):
         recording = await self.reserve(sink)
         if recording.recorder is None:
             await self.replay(recording.state)
+            return
+        # With a key only now: an earlier call's answer costs nothing.
+        if self.key is not None and (problem := await self.gateway.admission.admitted(self, targets)) is not None:
+            recording.recorder.close("failed", result=encode(StreamResult(problem.status, problem)))
+            self.refuse(problem)
             return
         try:
             if not self.over or early:  # else the server is shutting down, and has said so

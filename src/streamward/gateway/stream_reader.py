@@ -265,7 +265,7 @@ class StreamExchange:
             return
         self.over = True
         record, delivery = self.record, self.delivery
-        record.key = self.caller.name
+        record.key = self.caller.shown
         record.status = delivery.status or 499
         record.code = "" if code == "client_left" else code
         record.ending = "cancelled" if code == "client_left" else "failed" if code else "finished"
