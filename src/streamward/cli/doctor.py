@@ -78,7 +78,8 @@ def keys(config: Config) -> Iterator[Finding]:
     elif config.auth.keys:
         yield Finding("client keys", True, f"{len(config.auth.keys)} configured")
     else:
-        yield Finding("client keys", None, "none yet: `serve` will ask for auth.keys; `dev` on loopback needs none")
+        hint = "none in the configuration: see `streamward keys list`, or make one with `streamward keys create`"
+        yield Finding("client keys", None, f"{hint}; `dev` on loopback needs none")
 
 
 async def upstreams(config: Config) -> list[Finding]:

@@ -131,10 +131,11 @@ def doctor(config: ConfigFile = None) -> None:
 
 def add_groups() -> None:
     """Commands that live beside what they work on."""
-    from streamward.cli import functions, tools
+    from streamward.cli import functions, keys, tools
 
     functions.register(app)
     tools.register(app)
+    keys.register(app)
 
 
 add_groups()

@@ -59,9 +59,9 @@ def run_serve(
     real = dict(os.environ)  # before .env files: functions weigh those themselves, and see them change
     file = start(folder, config)
     loaded = load(file)
-    if loaded.auth.required and not loaded.auth.keys:
+    if loaded.auth.required and not loaded.auth.keys and not has_keys(loaded.storage.url):
         raise StreamwardError(
-            "no client key is configured: set auth.keys in streamward.toml (for example "
+            "there is no client key: make one with `streamward keys create`, set auth.keys in streamward.toml (for example "
             '["env:STREAMWARD_API_KEY"]), or auth.required = false'
         )
     settings = Settings(
@@ -72,6 +72,11 @@ def run_serve(
     if around is not None and settings.workers > 1:
         raise StreamwardError("functions have worker processes of their own: serve this folder with --workers 1")
     return checked_serve(settings, lambda url: say(f"listening on {url}"), around, page=False)
+
+
+def has_keys(url: str) -> bool:
+    """Whether there may be keys in the database *url*: in a file that is not there yet, there are none."""
+    return not url.startswith("sqlite:") or Path(url.removeprefix("sqlite:")).exists()
 
 
 def functions_around(folder: Path, settings: Settings, command: str, real: dict[str, str]) -> Callable[[Any], Any] | None:
