@@ -47,6 +47,7 @@ from streamward.gateway.stream_routes import open_reader, reads_stream, stream_r
 from streamward.gateway.usage import Usage
 from streamward.gateway.waiting import WaitingExchange
 from streamward.upstream.attempts import Target
+from streamward.upstream.cards import price_of
 from streamward.upstream.health import Health
 from streamward.upstream.local import LocalEngine, LocalEngineError
 from streamward.upstream.local_upstream import LocalUpstream
@@ -164,6 +165,7 @@ class Gateway:
         self.usage = Usage(self.storage.usage, retention_s=self.config.storage.usage_retention_s)
         self.opened.push_async_callback(self.usage.aclose)
         self.spawn(self.usage.run())
+        await asyncio.to_thread(price_of, "")  # reads the file of prices
         shared = None
         if self.config.streams.store.partition(":")[0] in REDIS_SCHEMES:
             from streamward.gateway.limits_redis import RedisLimiter

@@ -20,7 +20,7 @@ from msgspec import Meta, Struct
 from streamward.dataplane.exchange import render_fields
 from streamward.errors import InvalidRequest, StreamwardError
 from streamward.gateway.key_limits import KeyLimits
-from streamward.gateway.prices import Price
+from streamward.upstream.cards import Price
 from streamward.upstream.providers import Auth
 from streamward.wire.table import DIALECTS
 

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from msgspec import Struct
+from streamward.upstream.cards import Price as Price
+from streamward.upstream.cards import price_of
 
 PER = 1_000_000
-
-
-class Price(Struct, frozen=True, forbid_unknown_fields=True):
-    """US dollars per million tokens. ``cached_input`` is for input read from the provider's cache; None: as other input."""
-
-    input: float
-    output: float
-    cached_input: float | None = None
-
-
 FREE = Price(0.0, 0.0)
 OWN_PROVIDERS = frozenset({"demo", "local"})
 """They run here: nobody sends a bill."""
@@ -24,26 +15,19 @@ OWN_PROVIDERS = frozenset({"demo", "local"})
 PriceOf = Callable[[str], Price | None]
 
 
-def no_price(target: str) -> Price | None:
-    """A catalogue that knows no price."""
-    return None
-
-
 class Prices:
     """Prices by target (``provider/model``): the configuration's first, then the catalogue's."""
 
-    def __init__(self, own: Mapping[str, Price], catalogue: PriceOf = no_price) -> None:
+    def __init__(self, own: Mapping[str, Price], catalogue: PriceOf = price_of) -> None:
         self.own = own
         self.catalogue = catalogue
 
     def of(self, target: str) -> Price | None:
-        price = self.own.get(target)
-        if price is not None:
-            return price
         provider = target.partition("/")[0]
-        price = self.own.get(provider + "/*")
-        if price is not None:
-            return price
+        if self.own:
+            price = self.own.get(target) or self.own.get(provider + "/*")
+            if price is not None:
+                return price
         return FREE if provider in OWN_PROVIDERS else self.catalogue(target)
 
 

@@ -82,6 +82,10 @@ def build(settings: Settings, extra_routes: Sequence[BaseRoute] = ()) -> Gateway
         config = msgspec.structs.replace(
             config, logging=msgspec.structs.replace(config.logging, format=settings.log_format)
         )  # fmt: skip
+    if settings.workers != config.server.workers:
+        config = msgspec.structs.replace(
+            config, server=msgspec.structs.replace(config.server, workers=settings.workers)
+        )  # fmt: skip
     if settings.streams_store is not None:
         config = msgspec.structs.replace(
             config, streams=msgspec.structs.replace(config.streams, store=settings.streams_store)
