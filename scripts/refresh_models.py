@@ -14,6 +14,7 @@ import argparse
 import datetime
 import importlib.metadata
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,11 @@ PROVIDERS = {
     "baseten": "baseten", "novita": "novita",
 }  # fmt: skip
 """Our name of a provider, and the package's."""
+
+NOT_TEXT = re.compile(
+    r":|@|\.ft-|(^|[-/])(image|tts|realtime|transcribe|audio|whisper|live|voxtral|guard|safeguard|ada|babbage|curie|davinci)\b"
+)
+"""Names of what is not asked for text through these dialects, of fine-tunes, and of what is long gone."""
 
 TEXT, SEES = ["text"], ["text", "image"]
 CHAT = ["tools", "structured_output"]
@@ -92,7 +98,12 @@ def main() -> None:
 def card_of(provider: str, model: Any, today: datetime.date) -> dict[str, Any] | None:
     """One line of the file; None for what is gone, or is not paid by text tokens."""
     price = price_on(model.prices, today)
-    if model.deprecated or price is None or price.input_mtok is None:
+    if (
+        model.deprecated
+        or (NOT_TEXT.search(model.id) and "embedding" not in model.id)
+        or price is None
+        or price.input_mtok is None
+    ):
         return None
     rate = {"input": base(price.input_mtok), "output": base(price.output_mtok) or 0.0}
     if price.cache_read_mtok is not None:

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from streamward.errors import AuthenticationFailed, ErrorInfo, ModelNotFound, NotFound, StreamwardError
+from streamward.gateway.model_list import model_object
 from streamward.gateway.openapi import DOCS_PAGE, openapi
 from streamward.wire import json_text
 from streamward.wire.chat_completions import render_error
@@ -55,12 +56,15 @@ def control_routes(gateway: Gateway) -> list[BaseRoute]:
         refusal = admin_refusal(request)
         return error_response(refusal) if refusal else Response(gateway.metrics.render(), media_type=METRICS_TYPE)
 
+    def entry(name: str) -> dict[str, Any]:
+        return model_object(gateway.routes, name, gateway.admission.prices.of)
+
     async def models(request: Request) -> Response:
         try:
             await gateway.authenticated(request.headers)
         except StreamwardError as exc:
             return error_response(exc.info)
-        return Json({"object": "list", "data": [model_object(gateway, name) for name in gateway.routes.listed()]})
+        return Json({"object": "list", "data": [entry(name) for name in gateway.routes.listed()]})
 
     async def model(request: Request) -> Response:
         name = request.path_params["name"]
@@ -71,7 +75,7 @@ def control_routes(gateway: Gateway) -> list[BaseRoute]:
             return error_response(exc.info)
         except StreamwardError as exc:
             return error_response(ModelNotFound(str(exc), param="model").info)
-        return Json(model_object(gateway, name))
+        return Json(entry(name))
 
     async def document(request: Request) -> Response:
         return Json(openapi())
@@ -96,22 +100,6 @@ def control_routes(gateway: Gateway) -> list[BaseRoute]:
         Route("/docs", docs),
         Route("/v1/{rest:path}", unknown, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
     ]
-
-
-def model_object(gateway: Gateway, name: str) -> dict[str, Any]:
-    owner = "streamward" if name in gateway.config.models else name.partition("/")[0]
-    body: dict[str, Any] = {"id": name, "object": "model", "created": CREATED, "owned_by": owner}
-    description = DESCRIPTIONS.get(name) or (DESCRIPTIONS["demo"] if owner == "demo" else None)
-    if description:
-        body["description"] = description
-    return body
-
-
-CREATED = 1_764_028_800  # 2025-11-25: OpenAI's shape demands a time, and no model of ours has one
-DESCRIPTIONS = {
-    "demo": "a simulated model that follows a script; no key needed",
-    "local/tiny": "a real but tiny toy model that only knows this project; runs on this machine",
-}
 
 
 def admin_refusal(request: Request) -> ErrorInfo | None:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from streamward.dataplane.client import Timeouts
 from streamward.dataplane.pool import Pool
 from streamward.errors import ModelNotFound
-from streamward.upstream import catalogue
+from streamward.upstream import cards, catalogue
 from streamward.upstream.attempts import Target
 from streamward.upstream.demo import MODELS as DEMO_MODELS
 from streamward.upstream.demo import DemoUpstream, parse_model
@@ -27,6 +27,7 @@ from streamward.upstream.upstream import DEFAULT_RETRIES, HttpUpstream, Upstream
 from streamward.wire.dialect import Profile
 
 MAX_TARGETS = 16  # a request may list more; nobody waits for the seventeenth
+MAX_NEAR_CHARS = 100  # of a wrong name that near ones are looked for
 MAX_NAMES = 4096  # clients choose the names; past this they are resolved each time
 
 
@@ -132,18 +133,38 @@ class Routes:
             return ModelNotFound(
                 f"the model {model[:80]!r} is served by {keyless}, which is not set up here: set {variable}", param="model"
             )
-        near = difflib.get_close_matches(model, self.listed(), 3, 0.4)
+        near = self.near(model)
         hint = f"; near names: {', '.join(near)}" if near else "; see GET /v1/models"
         return ModelNotFound(f"no target serves the model {model[:80]!r}{hint}", param="model")
 
     def listed(self) -> list[str]:
-        """Model ids that can be named for sure: configured ones, and those of providers without a catalogue."""
-        ids = [*self.models, *(f"demo/{kind}" for kind in DEMO_MODELS)]
-        for name, upstream in self.upstreams.items():
+        """Model ids to offer: the local model, configured names, what providers with a key serve, the demos.
+
+        A provider's configured ``models`` are listed instead of those the catalogue knows.
+        """
+        ids = [f"local/{model}" for model in getattr(self.upstreams.get("local"), "models", ())]
+        ids.extend(self.models)
+        for name in self.upstreams:
             setting = self.providers.get(name)
-            models = (setting.models if setting else ()) or getattr(upstream, "models", ())
-            ids.extend(f"{name}/{model}" for model in models)
-        return ids
+            if setting is not None and setting.models:
+                ids.extend(f"{name}/{model}" for model in setting.models)
+            elif name not in ("demo", "local"):
+                ids.extend(cards.models_of(name))
+        ids.extend(f"demo/{kind}" for kind in DEMO_MODELS)
+        return list(dict.fromkeys(ids))
+
+    def near(self, model: str) -> list[str]:
+        """Names like *model*, also when only its provider or creator part is missing."""
+        ids = {name.lower(): name for name in reversed(self.listed())}
+        asked = model.lower()[:MAX_NEAR_CHARS]
+        found = difflib.get_close_matches(asked, ids, 3, 0.6)
+        if "/" not in asked:
+            bare: dict[str, str] = {}
+            for name in ids:
+                bare.setdefault(name.rpartition("/")[2], name)
+            found += [bare[name] for name in difflib.get_close_matches(asked, bare, 3, 0.6)]
+        found += difflib.get_close_matches(asked, ids, 3, 0.4)
+        return [ids[name] for name in dict.fromkeys(found)][:3]
 
 
 def http_upstream(row: Provider, setting: Setting | None, key: str | None, pool: Pool) -> HttpUpstream:
