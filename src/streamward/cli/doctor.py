@@ -15,12 +15,14 @@ import httpx
 from msgspec import Struct
 
 from streamward.gateway.config import Config, ConfigError, find_file, load
+from streamward.gateway.control import ADMIN_TOKEN
 from streamward.gateway.plan import Routes
 from streamward.upstream.local import engine_available, tiny_model_path
 from streamward.upstream.upstream import HttpUpstream
 
 FILES_WANTED = 4096  # two per open stream
 CLOCK_OFF_S = 30.0
+WORTH_SAYING = 0.01  # share of recent calls that failed
 
 
 class Finding(Struct, frozen=True):
@@ -49,6 +51,7 @@ async def examine(path: Path | None) -> list[Finding]:
     where = str(path) if path else "none found, defaults hold"
     findings = [Finding("configuration", True, where), *machine(), *keys(config)]
     findings.extend(await upstreams(config))
+    findings.extend(await health(config))
     return findings
 
 
@@ -114,6 +117,47 @@ async def reach(client: httpx.AsyncClient, name: str, upstream: HttpUpstream) ->
     if drift is not None and abs(drift) > CLOCK_OFF_S:
         return Finding("clock", None, f"this machine's clock differs by {drift:.0f} s from {name}'s")
     return Finding(f"provider {name}", True, f"answers in {took} (HTTP {answer.status_code})")
+
+
+async def health(config: Config) -> list[Finding]:
+    """How the targets of the gateway that runs with this configuration have been doing, if it runs."""
+    host = "127.0.0.1" if config.server.host in ("0.0.0.0", "::") else config.server.host  # noqa: S104 - compared
+    url = f"http://{f'[{host}]' if ':' in host else host}:{config.server.port}/metrics"
+    token = os.environ.get(ADMIN_TOKEN)
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    try:
+        async with httpx.AsyncClient(timeout=2.0, follow_redirects=False, trust_env=False) as client:
+            answer = await client.get(url, headers=headers)
+    except httpx.HTTPError:
+        return [Finding("targets", None, f"no gateway runs at {host}:{config.server.port} to ask how they have been doing")]
+    if answer.status_code in (401, 403):
+        return [Finding("targets", None, f"the running gateway keeps its figures to itself: set {ADMIN_TOKEN} as it has it")]
+    found = list(targets_of(answer.text)) if answer.status_code == httpx.codes.OK else []
+    return found or [Finding("targets", None, "the running gateway has sent no calls yet")]
+
+
+def targets_of(metrics: str) -> Iterator[Finding]:
+    """A finding per target that the figures of a gateway name."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    figures: dict[str, dict[str, float]] = {}
+    for family in text_string_to_metric_families(metrics):
+        for sample in family.samples:
+            if sample.name.startswith("streamward_target_") and "target" in sample.labels:
+                name = sample.name.removeprefix("streamward_target_") + sample.labels.get("kind", "")
+                figures.setdefault(sample.labels["target"], {})[name] = sample.value
+    for target, known in figures.items():
+        state = known.get("state", 0)
+        parts = [{0: "well", 1: "on probation after failures", 2: "not asked for now: it kept failing"}[int(state)]]
+        if "ttft_seconds" in known:
+            parts.append(f"first token after {known['ttft_seconds'] * 1000:.0f} ms")
+        if "tokens_per_second" in known:
+            parts.append(f"{known['tokens_per_second']:.0f} tokens/s")
+        for kind, words in (("error", "errors"), ("stall", "stalls"), ("truncation", "truncations")):
+            share = known.get(f"failure_ratio{kind}", 0.0)
+            if share >= WORTH_SAYING:
+                parts.append(f"{share:.0%} {words}")
+        yield Finding(f"target {target}", state < 2, ", ".join(parts))
 
 
 def fields(upstream: HttpUpstream) -> dict[str, str]:
