@@ -50,10 +50,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return server.url
 
 
-def configure(folder: Path, upstream: ScriptedUpstream, store: str) -> None:
+def configure(folder: Path, upstream: ScriptedUpstream, store: str, more: str = "") -> None:
     text = config_text(
         upstream.base_url, mock="timeouts = { idle = 60 }\nretries = 0", storage=f'url = "sqlite:{folder}/state.db"',
-        streams=f'store = "{store}"\nlease_s = {LEASE_S}',
+        streams=f'store = "{store}"\nlease_s = {LEASE_S}\n{more}',
     )  # fmt: skip
     (folder / "streamward.toml").write_text(text)
 
@@ -150,6 +150,21 @@ async def test_a_worker_killed_in_mid_stream_loses_no_token_and_the_stream_ends_
     assert live.body.startswith(start.body)
     assert json.loads(live.body[live.body.rindex(b"data: ") + 6 :])["error"]["code"] == "stream_interrupted"
     assert b"[DONE]" not in live.body
+
+
+async def test_a_reader_at_the_other_worker_keeps_a_stream_from_being_orphaned(tmp_path: Path, store: str):
+    """Its first client left longer ago than the orphan timeout; once the second one leaves too, it is stopped."""
+    async with scripted_upstream(HALF) as upstream:
+        configure(tmp_path, upstream, store, "orphan_timeout_s = 0.6")
+        async with worker(tmp_path) as first, worker(tmp_path) as second:
+            stream_id, _ = await begun(first.port, chat_request(headers=RESUMABLE))
+            async with connected(second.port) as connection:
+                await connection.send(follow(stream_id))
+                await connection.head()
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(2.5):
+                        await upstream.seen[0].gone.wait()
+            await upstream.seen[0].wait_gone()
 
 
 async def test_background_responses_are_polled_cancelled_and_followed_at_any_worker(tmp_path: Path, store: str):

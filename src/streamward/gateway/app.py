@@ -139,7 +139,7 @@ class Gateway:
         self.storage = await self.opened.enter_async_context(Storage(self.config.storage.url))
         self.keys = KeyRing(self.static_keys(), self.storage.keys, self.spawn)
         await self.start_accounts()
-        self.durable = Durable(self.config)
+        self.durable = Durable(self.config, self.spawn)
         await self.opened.enter_async_context(self.durable.streams)
         self.responses = Responses(self.config, self.storage, self.durable)
         self.spawn(self.responses.upkeep())

@@ -9,8 +9,11 @@ call goes on when the client leaves, and ends when somebody asks for it, when no
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import logging
 from collections import Counter
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -53,7 +56,10 @@ if TYPE_CHECKING:
     from streamward.gateway.config import Config
 
 MAX_KEY_CHARS = 255
+READERS = "\0readers"  # tenant of presences: no key's name
 MAX_FAILED_TRIES = 20  # under one idempotency key; clients give up long before
+
+log = logging.getLogger("streamward.gateway")
 
 ORPHANED = ErrorInfo(STOPPED.code, "nobody was reading this stream any more; it was stopped", 499)
 CLIENT_LEFT = ErrorInfo(STOPPED.code, "the client left before anything was sent", 499)
@@ -63,24 +69,77 @@ FAILED = ErrorInfo("server_error", "the server failed to keep this call; send it
 class Durable:
     """The durable streams of this worker, the calls that write them, and how many clients here read each."""
 
-    def __init__(self, config: Config, *, worker: str | None = None) -> None:
+    def __init__(self, config: Config, spawn: Callable[[Coroutine[Any, Any, None]], None]) -> None:
         streams = config.streams
+        self.spawn = spawn
+        self.orphan_timeout_s = streams.orphan_timeout_s
+        self.presences: dict[str, Presence] = {}
         limits = Limits(stream_bytes=streams.stream_bytes, total_bytes=streams.store_bytes)
-        store = open_store(streams.store, worker=worker, limits=limits)
+        store = open_store(streams.store, limits=limits)
         self.streams = Streams(store, interrupted=interrupted, lease_s=streams.lease_s)
         self.calls: dict[str, KeptCall] = {}
         self.readers: Counter[str] = Counter()
 
-    def joined(self, stream_id: str) -> None:
-        self.readers[stream_id] += 1
+    def joined(self, state: StreamState) -> None:
+        """A client here reads this stream."""
+        self.readers[state.id] += 1
+        if self.readers[state.id] == 1 and state.live and state.owner != self.streams.store.worker:
+            self.presences[state.id] = presence = Presence(self.streams, state.id, self.orphan_timeout_s)
+            self.spawn(presence.hold())
 
     def left(self, stream_id: str) -> None:
         self.readers[stream_id] -= 1
         if self.readers[stream_id] <= 0:
             del self.readers[stream_id]
+            presence = self.presences.pop(stream_id, None)
+            if presence is not None:
+                presence.over.set()
             call = self.calls.get(stream_id)
             if call is not None:
                 call.deserted()
+
+    async def is_read(self, stream_id: str) -> bool:
+        """Whether any worker has a reader of this stream."""
+        if self.readers[stream_id]:
+            return True
+        try:
+            return await self.streams.active(READERS, stream_id) is not None
+        except StreamwardError:
+            return True  # nobody knows: the stream's own deadlines still hold
+
+
+class Presence:
+    """Tells the worker that writes a stream that it is read here: a live stream of its own, found by the other's id.
+
+    It is renewed, because with several reading workers the newest presence is the one that is found, and may end first.
+    """
+
+    def __init__(self, streams: Streams, stream_id: str, orphan_timeout_s: float) -> None:
+        self.streams = streams
+        self.stream_id = stream_id
+        self.renew_s = orphan_timeout_s / 3
+        self.over = asyncio.Event()
+
+    async def hold(self) -> None:
+        last: Recorder | None = None
+        try:
+            while not self.over.is_set():
+                new = NewStream(
+                    id=new_stream_id("rd_"), tenant=READERS, dialect="presence", chat=self.stream_id, retention_s=0.0
+                )  # fmt: skip
+                last, before = (await self.streams.record(new)).recorder, last
+                if before is not None:
+                    before.close("completed")
+                try:
+                    async with asyncio.timeout(self.renew_s):
+                        await self.over.wait()
+                except TimeoutError:
+                    pass  # time to renew
+        except StreamwardError as exc:
+            log.warning("presence_not_told", extra={"stream": self.stream_id, "reason": str(exc)})
+        finally:
+            if last is not None:
+                last.close("completed")
 
 
 def wants_durable(request: Request, config: Config) -> bool:
@@ -341,10 +400,15 @@ class KeptCall(CallExchange):
         if self.recorder is None:
             super().tick(now)
         elif now >= self.orphan_at:
-            if self.gateway.durable.readers[self.stream_id] or self.outlives_client():
-                self.orphan_at = FOREVER
-            else:
-                self.stop(ORPHANED)
+            self.orphan_at = FOREVER
+            if not self.outlives_client():
+                self.gateway.spawn(self.stop_unless_read())
+
+    async def stop_unless_read(self) -> None:
+        if not await self.gateway.durable.is_read(self.stream_id):
+            self.stop(ORPHANED)
+        elif not self.gateway.durable.readers[self.stream_id]:
+            self.deserted()  # somebody at another worker: look again later
 
     def close(self, ending: Any) -> None:
         if self.recorder is not None:

@@ -84,7 +84,7 @@ class Delivery:
     def begin(self, tail: Tail) -> None:
         state = self.state
         self.tail = tail
-        self.gateway.durable.joined(state.id)
+        self.gateway.durable.joined(state)
         if self.meta.streamed:
             if state.next:
                 self.start()  # it was shown to somebody: this is an answer, and the client is to know at once

@@ -11,7 +11,8 @@ def stored(name: str, *, previous: str | None = None, tenant: str = "t1", **fiel
     said = {"id": f"msg_{name}", "type": "message", "role": "assistant", "content": []}
     return StoredResponse(
         **{
-            "id": f"resp_{name}", "tenant": tenant, "response": {"id": f"resp_{name}", "status": "completed", "output": [said]},
+            "id": f"resp_{name}", "tenant": tenant,
+            "response": {"id": f"resp_{name}", "status": "completed", "output": [said]},
             "input": [{"id": f"in_{name}", "type": "message", "role": "user", "content": name}], "previous_id": previous,
             "created_at": 1.0, "expires_at": FAR, **fields,
         }

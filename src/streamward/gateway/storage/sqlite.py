@@ -25,6 +25,7 @@ from streamward.gateway.storage.database import (
 )
 
 BUSY_MS = 10_000  # other workers commit in milliseconds; a backup may take longer
+WAL_RETRY_S = 0.01
 MAX_GROUP = 1000  # jobs in one commit: bounds how long a reader waits behind writers
 
 log = logging.getLogger("streamward.storage")
@@ -130,7 +131,7 @@ class SqliteDatabase:
             Path(self.path).parent.mkdir(parents=True, exist_ok=True)
         connection = self.connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-        connection.execute("PRAGMA journal_mode = WAL")
+        use_wal(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("BEGIN IMMEDIATE")  # one worker migrates, the others wait here
@@ -166,6 +167,19 @@ class SqliteDatabase:
                 connection.execute("ROLLBACK")
             raise
         return outcomes
+
+
+def use_wal(connection: sqlite3.Connection) -> None:
+    """Switch to write-ahead logging. SQLite does not wait for its turn here, whatever the busy timeout: so we do."""
+    give_up = time.monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(WAL_RETRY_S)
 
 
 def execute(connection: sqlite3.Connection, statements: tuple[Statement, ...]) -> int:
