@@ -240,6 +240,15 @@ def test_heads(rule: str, change: dict[str, str]):
     assert list(broken(lint(capture))) == [rule]
 
 
+def test_behind_nginx_its_own_header_is_not_missed():
+    capture = captured(wire("chat_completions"), "chat_completions")
+    del capture.headers["x-accel-buffering"]
+
+    assert list(broken(lint(capture))) == ["head-no-buffering"]
+    capture.headers["server"] = "nginx/1.22.1"
+    assert broken(lint(capture)) == {}
+
+
 def test_the_protocol_header_of_the_ai_sdk():
     capture = captured(wire("ui_message"), "ui_message")
     del capture.headers["x-vercel-ai-ui-message-stream"]

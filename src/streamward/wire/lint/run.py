@@ -151,7 +151,9 @@ def check_head(capture: Capture, dialect: str) -> Iterator[Finding]:
         yield Finding("head-no-length", f"content-length: {headers['content-length']}")
     if headers and "no-transform" not in headers.get("cache-control", ""):
         yield Finding("head-no-buffering", f"cache-control: {headers.get('cache-control', 'none')}")
-    if headers and headers.get("x-accel-buffering", "") != "no":
+    # nginx acts on this header and takes it out: behind one its absence says nothing.
+    behind_nginx = headers.get("server", "").startswith(("nginx", "openresty"))
+    if headers and not behind_nginx and headers.get("x-accel-buffering", "") != "no":
         yield Finding("head-no-buffering", f"x-accel-buffering: {headers.get('x-accel-buffering', 'none')}")
     needed = PROTOCOL_HEADERS.get(dialect)
     if headers and needed is not None and headers.get(needed) != "v1":
