@@ -57,6 +57,13 @@ def read(summary: str, kind: str = "application/json", *, key: bool = True, para
     return {"get": operation}
 
 
+def change(method: str, summary: str, *, params: tuple[str, ...]) -> dict[str, Any]:
+    return {method: read(summary, params=params)["get"]}
+
+
+RESPONSE = ("response_id",)
+
+
 @cache
 def openapi() -> dict[str, Any]:
     """OpenAPI 3.1."""
@@ -66,6 +73,21 @@ def openapi() -> dict[str, Any]:
         "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
         "paths": {
             "/v1/chat/completions": create("Chat Completions, streamed or whole", ["model", "messages"]),
+            "/v1/responses": create("Responses: streamed, whole, in the background; also a WebSocket", ["model"]),
+            "/v1/responses/{response_id}": {
+                **read("A stored response; with stream=true its events, after starting_after", params=RESPONSE),
+                **change("delete", "Forget a stored response", params=RESPONSE),
+            },
+            "/v1/responses/{response_id}/cancel": change("post", "Stop a background response", params=RESPONSE),
+            "/v1/responses/{response_id}/input_items": read("What a response was asked", params=RESPONSE),
+            "/v1/responses/input_tokens": create("Count input tokens (an estimate, and marked so)", []),
+            "/v1/responses/compact": create("A conversation as one compaction item", ["model"]),
+            "/v1/messages": create("Messages, streamed or whole", ["model", "messages", "max_tokens"]),
+            "/v1/messages/count_tokens": create("Count input tokens (an estimate, and marked so)", ["model", "messages"]),
+            "/v1/streams/{stream_id}": read(
+                "Follow or resume a durable stream, after=N", "text/event-stream", params=("stream_id",)
+            ),
+            "/v1/streams/{stream_id}/stop": change("post", "End a durable stream", params=("stream_id",)),
             "/v1/models": read("The models that can be named"),
             "/v1/models/{model}": read("One model; ids may contain slashes", params=("model",)),
             "/healthz": read("The process lives", key=False),
@@ -78,7 +100,9 @@ def openapi() -> dict[str, Any]:
 DOCS_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>streamward API</title>
 <style>body{font:16px/1.5 system-ui;max-width:44rem;margin:3rem auto;padding:0 1rem}code{background:#8882;padding:.1em .3em}
 </style><h1>streamward API</h1><p>The machine-readable description is at <a href="/openapi.json">/openapi.json</a>.</p>
-<ul><li><code>POST /v1/chat/completions</code>: Chat Completions</li><li><code>GET /v1/models</code>: models</li>
+<ul><li><code>POST /v1/chat/completions</code>: Chat Completions</li><li><code>POST /v1/responses</code>: Responses,
+stored, in the background, by WebSocket</li><li><code>POST /v1/messages</code>: Messages</li>
+<li><code>GET /v1/streams/{id}</code>: go on with a durable stream</li><li><code>GET /v1/models</code>: models</li>
 <li><code>GET /healthz</code>, <code>/readyz</code>, <code>/metrics</code></li></ul>
 <p>Send <code>Authorization: Bearer KEY</code>. Try it:</p>
 <pre><code>curl -N http://127.0.0.1:8787/v1/chat/completions -H 'content-type: application/json' \\
