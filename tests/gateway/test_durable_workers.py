@@ -25,6 +25,7 @@ from support.scripted_upstream import (
     http_chunk,
     scripted_upstream,
 )
+from support.workers import worker
 
 RESUMABLE = {"x-streamward-resumable": "1"}
 HALF = [
@@ -56,16 +57,6 @@ def configure(folder: Path, upstream: ScriptedUpstream, store: str, more: str = 
         streams=f'store = "{store}"\nlease_s = {LEASE_S}\n{more}',
     )  # fmt: skip
     (folder / "streamward.toml").write_text(text)
-
-
-@asynccontextmanager
-async def worker(folder: Path) -> AsyncIterator[Process]:
-    manager = streamward("serve", ".", "--port", "0", "--log-format", "off", cwd=folder)
-    process = await asyncio.to_thread(manager.__enter__)
-    try:
-        yield process
-    finally:
-        await asyncio.to_thread(manager.__exit__, None, None, None)
 
 
 @asynccontextmanager
