@@ -1,0 +1,1 @@
+"""The golden matrix: every upstream case in every client dialect, as files."""
