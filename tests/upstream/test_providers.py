@@ -56,7 +56,7 @@ def test_no_host_is_a_placeholder():
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_profiles_are_of_the_dialect(row: Provider):
     """What a profile drops or rules out is a field of requests, not of its own invention."""
-    known = {"user", "logit_bias", "store", "metadata", "tools", "n", "logprobs", "json_schema", "images"}
+    known = {"user", "logit_bias", "store", "metadata", "tools", "n", "logprobs", "json_schema", "images", "embeddings"}
 
     assert row.profile.drops_fields | row.profile.unsupported <= known
     assert not row.profile.drops_fields & row.profile.unsupported

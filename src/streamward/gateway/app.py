@@ -32,6 +32,7 @@ from streamward.gateway.auth import ANONYMOUS, Caller, StaticKeys
 from streamward.gateway.config import Config, load
 from streamward.gateway.control import control_routes
 from streamward.gateway.durable_calls import Durable, KeptCall, wants_durable
+from streamward.gateway.embeddings import EmbeddingCall
 from streamward.gateway.exchange import JSON_FIELDS, OVERLOADED, CallExchange, too_large
 from streamward.gateway.health_metrics import HealthMetrics
 from streamward.gateway.key_ring import KeyRing
@@ -57,11 +58,13 @@ from streamward.wire.chat_completions import render_error
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
+EMBEDDINGS = "/v1/embeddings"
 CALL_ROUTES: dict[str, str] = {
     "/v1/chat/completions": "chat_completions",
     "/chat/completions": "chat_completions",
     "/v1/responses": "responses",
     "/v1/messages": "messages",
+    EMBEDDINGS: "chat_completions",
 }
 """Paths that stream, and the dialect spoken there."""
 
@@ -302,6 +305,8 @@ class Gateway:
             kind = ResponseCall
         elif wants_durable(request, self.config):
             kind = KeptCall
+        elif request.path == EMBEDDINGS:
+            kind = EmbeddingCall
         known = ANONYMOUS if isinstance(caller, ErrorInfo) else caller
         exchange = kind(self, request, sink, dialect, known, cors)
         problem = caller if isinstance(caller, ErrorInfo) else self.refused_call(request, caller)

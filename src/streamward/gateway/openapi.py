@@ -84,6 +84,7 @@ def openapi() -> dict[str, Any]:
             "/v1/responses/compact": create("A conversation as one compaction item", ["model"]),
             "/v1/messages": create("Messages, streamed or whole", ["model", "messages", "max_tokens"]),
             "/v1/messages/count_tokens": create("Count input tokens (an estimate, and marked so)", ["model", "messages"]),
+            "/v1/embeddings": create("Embeddings, of providers that have them", ["model", "input"]),
             "/v1/streams/{stream_id}": read(
                 "Follow or resume a durable stream, after=N", "text/event-stream", params=("stream_id",)
             ),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from streamward.wire.dialect import Profile
 
@@ -36,6 +37,8 @@ class Provider(Struct, frozen=True, kw_only=True):
 
 PLAIN = Profile(max_tokens_field="max_tokens", developer_role=False)
 """What most OpenAI-compatible servers have in common."""
+
+CHAT_ONLY = replace(PLAIN, unsupported=frozenset({"embeddings"}))
 
 KEEPS_GENERATING = Profile(max_tokens_field="max_tokens", developer_role=False, cancels_on_close=False)
 
@@ -70,12 +73,12 @@ ROWS = (
             drops_fields=frozenset({"user", "logit_bias"}),
         ),
     ),
-    Provider(name="deepseek", base_url="https://api.deepseek.com", key_env=("DEEPSEEK_API_KEY",), profile=PLAIN),
+    Provider(name="deepseek", base_url="https://api.deepseek.com", key_env=("DEEPSEEK_API_KEY",), profile=CHAT_ONLY),
     Provider(
         name="groq", base_url="https://api.groq.com/openai/v1", key_env=("GROQ_API_KEY",),
         profile=Profile(
             max_tokens_field="max_completion_tokens", developer_role=False, usage_path=("x_groq", "usage"),
-            cancels_on_close=False,
+            cancels_on_close=False, unsupported=frozenset({"embeddings"}),
         ),
     ),
     Provider(
@@ -96,7 +99,7 @@ ROWS = (
     Provider(
         name="fireworks", base_url="https://api.fireworks.ai/inference/v1", key_env=("FIREWORKS_API_KEY",), profile=PLAIN,
     ),
-    Provider(name="cerebras", base_url="https://api.cerebras.ai/v1", key_env=("CEREBRAS_API_KEY",), profile=PLAIN),
+    Provider(name="cerebras", base_url="https://api.cerebras.ai/v1", key_env=("CEREBRAS_API_KEY",), profile=CHAT_ONLY),
     Provider(
         name="deepinfra", base_url="https://api.deepinfra.com/v1/openai", key_env=("DEEPINFRA_API_KEY",),
         profile=Profile(max_tokens_field="max_tokens", developer_role=False, single_newline_frames=True),
@@ -105,7 +108,7 @@ ROWS = (
         name="alibaba", base_url="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         key_env=("ALIBABA_API_KEY", "DASHSCOPE_API_KEY"), profile=KEEPS_GENERATING,
     ),
-    Provider(name="moonshotai", base_url="https://api.moonshot.ai/v1", key_env=("MOONSHOT_API_KEY",), profile=PLAIN),
+    Provider(name="moonshotai", base_url="https://api.moonshot.ai/v1", key_env=("MOONSHOT_API_KEY",), profile=CHAT_ONLY),
     Provider(
         name="minimax", base_url="https://api.minimax.io/v1", key_env=("MINIMAX_API_KEY",), profile=KEEPS_GENERATING,
     ),

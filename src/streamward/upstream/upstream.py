@@ -99,7 +99,11 @@ class HttpUpstream:
         return head
 
     def send(self, model: str, body: bytes, *, stream: bool, receiver: Receiver) -> Handle:
-        head = self.head(self.module.path(model, stream=stream), stream=stream)
+        return self.post(self.module.path(model, stream=stream), body, stream=stream, receiver=receiver)
+
+    def post(self, path: str, body: bytes, *, stream: bool, receiver: Receiver) -> Handle:
+        """Send *body* to *path* under the base URL."""
+        head = self.head(path, stream=stream)
         data = b"%b%d\r\n\r\n%b" % (head, len(body), body)
         return self.pool.call(self.endpoint, data, receiver, self.timeouts)
 
