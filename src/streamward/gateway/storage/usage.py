@@ -97,7 +97,7 @@ class UsageTable:
         return await self.database.run(Statement("DELETE FROM usage WHERE time < ?", (before,)))
 
     async def report(self, by: Sequence[str], *, since: float = 0.0, until: float = 1e18) -> list[ReportRow]:
-        """Totals of calls in [since, until), grouped by names of GROUPS.
+        """Totals of calls in [since, until), grouped and ordered by names of GROUPS.
 
         Raises:
             StorageUnavailable.
@@ -120,7 +120,7 @@ class UsageTable:
             p50, p99 = percentiles.get(tuple(row[:size]), (None, None))
             counts = tuple(map(int, figures))  # PostgreSQL sums BIGINT as NUMERIC
             report.append(msgspec.convert((group, *counts, cost, int(unpriced), int(estimated), p50, p99), ReportRow))
-        return report
+        return sorted(report, key=lambda line: line.group)
 
 
 def row_of(record: Record, tenant: str) -> UsageRow:
@@ -185,7 +185,7 @@ SELECT {keys}, {shown}, COUNT(*),
     COALESCE(SUM(cached_tokens), 0), SUM(cost_usd),
     SUM(CASE WHEN cost_usd IS NULL AND input_tokens IS NOT NULL THEN 1 ELSE 0 END),
     SUM(CASE WHEN grade IN ('estimated', 'provider_partial') THEN 1 ELSE 0 END)
-FROM usage WHERE time >= ? AND time < ? {group} ORDER BY 1, COUNT(*) DESC
+FROM usage WHERE time >= ? AND time < ? {group}
 """
 # Nearest rank: the smallest value that at least that part of all values does not exceed.
 PERCENTILES = """
