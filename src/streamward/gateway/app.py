@@ -30,6 +30,7 @@ from streamward.errors import ErrorInfo, StreamwardError
 from streamward.gateway.admission import Admission
 from streamward.gateway.auth import ANONYMOUS, Caller, StaticKeys
 from streamward.gateway.config import Config, load
+from streamward.gateway.continuation import HEADER as CONTINUE
 from streamward.gateway.control import control_routes
 from streamward.gateway.durable_calls import Durable, KeptCall, wants_durable
 from streamward.gateway.embeddings import EmbeddingCall
@@ -155,6 +156,8 @@ class Gateway:
         self.metrics.gauge("streamward_upstream_connections", "Open upstream connections.", lambda: len(self.pool.open))
         self.metrics.gauge("streamward_upstream_connections_opened", "Made since start.", lambda: self.pool.opened)
         self.metrics.gauge("streamward_upstream_calls", "Sent since start.", lambda: self.pool.calls)
+        self.metrics.gauge("streamward_durable_streams", "Being written here.", lambda: len(self.durable.calls))
+        self.metrics.gauge("streamward_storage_dropped", "Writes lost.", lambda: self.storage.database.dropped)
         self.metrics.gauge("streamward_event_loop_lag_seconds", "Latest lag of the event loop.", lambda: self.lag_s)
         if self.config_path is not None:
             self.config_stamp = stamp(self.config_path)
@@ -303,12 +306,13 @@ class Gateway:
         kind = CallExchange
         if dialect == "responses":
             kind = ResponseCall
-        elif wants_durable(request, self.config):
-            kind = KeptCall
         elif request.path == EMBEDDINGS:
             kind = EmbeddingCall
+        elif wants_durable(request, self.config):
+            kind = KeptCall
         known = ANONYMOUS if isinstance(caller, ErrorInfo) else caller
         exchange = kind(self, request, sink, dialect, known, cors)
+        exchange.continues = request.headers.get(CONTINUE) == b"1"
         problem = caller if isinstance(caller, ErrorInfo) else self.refused_call(request, caller)
         if problem is not None:
             exchange.refuse(problem)
@@ -385,14 +389,13 @@ class Gateway:
     def settle(self, call: CallExchange) -> None:
         """Price a call that went to a provider, count it against its key and keep it, once: its end is now."""
         record = call.record
-        cost = None
-        if record.input_tokens is not None or record.output_tokens is not None:
+        given, answered = record.input_tokens or 0, record.output_tokens or 0
+        if given or answered or record.grade != "none":
             price = self.admission.prices.of(record.target)
             if price is not None:
-                used = record.input_tokens or 0, record.output_tokens or 0, record.cached_tokens or 0
-                cost = record.cost_usd = cost_usd(price, *used)
+                record.cost_usd = cost_usd(price, given, answered, record.cached_tokens or 0)
         if call.grant is not None:
-            call.grant.settle((record.input_tokens or 0) + (record.output_tokens or 0), cost or 0.0)
+            call.grant.settle(given + answered, record.cost_usd or 0.0)
         self.usage.book(record, call.caller.name)
 
     def failed_try(self, target: Target, error: ErrorInfo) -> None:
@@ -506,6 +509,7 @@ PREFLIGHT = render_fields(
         (
             "access-control-allow-headers",
             "authorization, content-type, x-api-key, idempotency-key, last-event-id, x-streamward-resumable, "
+            "x-streamward-continue, "
             "anthropic-version, anthropic-beta, openai-organization, openai-project, x-stainless-arch, x-stainless-lang, "
             "x-stainless-os, x-stainless-package-version, x-stainless-retry-count, x-stainless-runtime, "
             "x-stainless-runtime-version, x-stainless-timeout, x-stainless-helper-method, user-agent",

@@ -12,6 +12,8 @@ FREE = Price(0.0, 0.0)
 OWN_PROVIDERS = frozenset({"demo", "local"})
 """They run here: nobody sends a bill."""
 
+MAX_KNOWN = 4096  # targets; clients invent names
+
 PriceOf = Callable[[str], Price | None]
 
 
@@ -21,8 +23,18 @@ class Prices:
     def __init__(self, own: Mapping[str, Price], catalogue: PriceOf = price_of) -> None:
         self.own = own
         self.catalogue = catalogue
+        self.found: dict[str, Price | None] = {}
 
     def of(self, target: str) -> Price | None:
+        try:
+            return self.found[target]
+        except KeyError:
+            price = self.look_up(target)
+            if len(self.found) < MAX_KNOWN:
+                self.found[target] = price
+            return price
+
+    def look_up(self, target: str) -> Price | None:
         provider = target.partition("/")[0]
         if self.own:
             price = self.own.get(target) or self.own.get(provider + "/*")

@@ -46,7 +46,7 @@ class Usage:
         self.dropped = 0
         self.rows: list[tuple[Record, str]] = []
         self.spend: dict[tuple[str, str], float] = {}
-        """Not in the database yet, and not in the batch that is being written."""
+        """What rows cost that were dropped, by (key, day): it goes with the next batch."""
         self.asked: list[tuple[str, str, Told]] = []
         self.batch: tuple[list[UsageRow], dict[tuple[str, str], float]] | None = None
         self.tries = 0
@@ -57,14 +57,20 @@ class Usage:
 
     def book(self, record: Record, tenant: str) -> None:
         """Keep *record*, whose call is over. Never waits."""
+        rows = self.rows
+        if len(rows) >= MAX_QUEUED:
+            self.dropped += 1
+            self.owe(record, tenant)
+            return
+        rows.append((record, tenant))
+        if len(rows) == 1:
+            self.wake.set()
+
+    def owe(self, record: Record, tenant: str) -> None:
+        """Keep what a call cost apart from its row."""
         if record.cost_usd:
             at = tenant, day_of(record.time)
             self.spend[at] = self.spend.get(at, 0.0) + record.cost_usd
-        if len(self.rows) >= MAX_QUEUED:
-            self.dropped += 1
-            return
-        self.rows.append((record, tenant))
-        self.wake.set()
 
     def tell_spent(self, tenant: str, since: str, told: Told) -> None:
         """Call *told* with what *tenant* has spent on and after the day *since*, this worker's latest included."""
@@ -72,7 +78,11 @@ class Usage:
         self.wake.set()
 
     def unwritten(self, tenant: str, since: str) -> float:
-        return sum(usd for (name, day), usd in self.spend.items() if name == tenant and day >= since)
+        owed = sum(usd for (name, day), usd in self.spend.items() if name == tenant and day >= since)
+        return owed + sum(
+            record.cost_usd for record, name in self.rows
+            if name == tenant and record.cost_usd and day_of(record.time) >= since
+        )  # fmt: skip
 
     # -- the task
 
@@ -86,6 +96,7 @@ class Usage:
             await self.step()
             if self.batch is not None:
                 await asyncio.sleep(RETRY_S)
+            if self.batch is not None or self.rows:
                 self.wake.set()
 
     async def step(self) -> None:
@@ -112,6 +123,8 @@ class Usage:
             if not self.rows:
                 return False
             rows, self.rows = self.rows[:MAX_BATCH], self.rows[MAX_BATCH:]
+            for record, tenant in rows:
+                self.owe(record, tenant)
             self.batch = [row_of(record, tenant) for record, tenant in rows], self.spend
             self.spend = {}
         try:

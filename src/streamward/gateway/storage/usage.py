@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from itertools import chain
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -29,29 +30,13 @@ GROUPS = {"key": "tenant", "model": "model", "day": "day", "target": "target", "
 """What a report can be grouped by, and the column that says it."""
 
 
-class UsageRow(Struct, frozen=True):
-    """One call as it is stored."""
+UsageRow: TypeAlias = tuple[Any, ...]
+"""One call as it is stored: values in the order of COLUMNS. No object: there is one per call."""
 
-    id: str
-    time: float
-    day: str
-    tenant: str
-    key_name: str
-    route: str
-    model: str
-    target: str
-    stream: int
-    status: int
-    ending: str
-    code: str
-    ttft_ms: float | None
-    duration_ms: float
-    input_tokens: int | None
-    output_tokens: int | None
-    reasoning_tokens: int | None
-    cached_tokens: int | None
-    cost_usd: float | None
-    grade: str
+COLUMNS = (
+    "id", "time", "day", "tenant", "key_name", "route", "model", "target", "stream", "status", "ending", "code", "ttft_ms",
+    "duration_ms", "input_tokens", "output_tokens", "reasoning_tokens", "cached_tokens", "cost_usd", "grade",
+)  # fmt: skip
 
 
 class ReportRow(Struct, frozen=True, array_like=True):
@@ -83,7 +68,7 @@ class UsageTable:
 
     async def write(self, rows: Sequence[UsageRow], spend: Spend) -> None:
         """Store *rows* and add *spend*, once however often it is called with the same rows. Raises StorageUnavailable."""
-        first = rows[0].id
+        first = rows[0][0]
         statements = [Statement(ADD_SPEND, (tenant, day, usd, first)) for (tenant, day), usd in spend.items()]
         await self.database.run(*statements, *inserts(rows))
 
@@ -124,17 +109,18 @@ class UsageTable:
 
 
 def row_of(record: Record, tenant: str) -> UsageRow:
-    return UsageRow(
+    return (
         record.id, record.time, day_of(record.time), tenant, plain(record.key), record.route, plain(record.model),
-        plain(record.target),
-        int(record.stream), record.status, record.ending or "", record.code, record.ttft_ms, record.duration_ms,
-        record.input_tokens, record.output_tokens, record.reasoning_tokens, record.cached_tokens, record.cost_usd,
-        record.grade,
+        plain(record.target), int(record.stream), record.status, record.ending or "", record.code, record.ttft_ms,
+        record.duration_ms, record.input_tokens, record.output_tokens, record.reasoning_tokens, record.cached_tokens,
+        record.cost_usd, record.grade,
     )  # fmt: skip
 
 
 def plain(text: str) -> str:
     """*text*, which a client may have chosen, as every database takes it: bounded, without NUL or lone surrogates."""
+    if text.isascii() and len(text) <= MAX_TEXT and "\0" not in text:
+        return text
     return text[:MAX_TEXT].replace("\0", "").encode("utf-8", "replace").decode()
 
 
@@ -154,16 +140,11 @@ def inserts(rows: Sequence[UsageRow]) -> list[Statement]:
     for lot in LOTS:
         while len(rows) - at >= lot:
             some = rows[at : at + lot]
-            statements.append(Statement(INSERT_LOTS[lot], tuple(value for row in some for value in values(row))))
+            statements.append(Statement(INSERT_LOTS[lot], tuple(chain.from_iterable(some))))
             at += lot
     return statements
 
 
-def values(row: UsageRow) -> tuple[Any, ...]:
-    return tuple([getattr(row, name) for name in COLUMNS])
-
-
-COLUMNS = UsageRow.__struct_fields__
 ONE = f"({', '.join('?' * len(COLUMNS))})"
 INSERT_LOTS = {
     lot: f"INSERT INTO usage ({', '.join(COLUMNS)}) VALUES {', '.join([ONE] * lot)} ON CONFLICT (id) DO NOTHING"  # noqa: S608 - constants
