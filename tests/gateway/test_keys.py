@@ -6,6 +6,7 @@ import os
 import time
 
 import pytest
+from websockets.asyncio.client import connect
 
 from streamward.dataplane.exchange import Request
 from streamward.errors import AuthenticationFailed, Overloaded
@@ -17,9 +18,9 @@ from streamward.gateway.key_ring import KeyRing
 from streamward.gateway.storage import StorageUnavailable
 from streamward.gateway.storage.keys import ClientKey, new_key
 from support.client_keys import add_key, asking, behind, getting
-from support.gateway_server import until
+from support.gateway_server import config_text, gateway_server, until
 from support.raw_http import KEY, ask, chat, connected, request
-from support.scripted_upstream import HELLO, stream
+from support.scripted_upstream import HELLO, scripted_upstream, stream
 
 # -- the ring, with a clock of its own
 
@@ -242,6 +243,38 @@ async def test_a_revoked_key_is_refused_and_says_why(monkeypatch: pytest.MonkeyP
 
         assert (answer.status, answer.error["code"]) == (401, "invalid_api_key")
         assert "revoked" in answer.error["message"]
+
+
+async def test_a_connection_does_not_outlive_its_key(monkeypatch: pytest.MonkeyPatch):
+    """A WebSocket that was opened with a key which is revoked then: its next turn is refused."""
+    monkeypatch.setattr(key_ring, "STALE_S", 0.0)
+    async with behind(stream(*HELLO)) as (served, upstream):
+        _, secret = await add_key(served, "ci")
+        url = f"ws://127.0.0.1:{served.port}/v1/responses"
+        async with connect(url, additional_headers={"authorization": f"Bearer {secret}"}) as socket:
+            turn = json.dumps({"type": "response.create", "model": "mock/m", "input": "x"})
+            await socket.send(turn)
+            while json.loads(await socket.recv())["type"] != "response.completed":
+                pass
+            await served.gateway.storage.keys.revoke("ci", time.time())
+            await socket.send(turn)
+            refused = json.loads(await socket.recv())
+
+        assert (refused["type"], refused["status"], len(upstream.seen)) == ("error", 401, 1)
+
+
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+async def test_stored_keys_work_under_any_asgi_server(http: str):
+    async with (
+        scripted_upstream(stream(*HELLO)) as upstream,
+        gateway_server(config_text(upstream.base_url), http=http) as served,
+    ):
+        _, secret = await add_key(served)
+        answers = [await ask(served.port, asking(secret, user="x" * size)) for size in (1, 300_000)]
+        refused = await ask(served.port, asking(made()[1]))
+
+        assert [answer.text for answer in answers] == ["Hello", "Hello"]
+        assert refused.status == 401
 
 
 async def test_a_lookup_holds_up_nobody_else(monkeypatch: pytest.MonkeyPatch):

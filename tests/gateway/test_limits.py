@@ -424,6 +424,15 @@ async def test_limits_of_the_file_hold_for_its_keys():
         assert [answer.status for answer in free] == [200, 200, 200]
 
 
+async def test_each_of_several_workers_allows_its_share():
+    async with behind(stream(*HELLO), server="workers = 2") as (served, _):
+        _, secret = await add_key(served, requests_per_minute=4)
+        answers = [await ask(served.port, asking(secret)) for _ in range(3)]
+
+        assert [answer.status for answer in answers] == [200, 200, 429]
+        assert answers[0].get("x-ratelimit-limit-requests") == "2"
+
+
 # -- durable calls
 
 

@@ -419,6 +419,10 @@ class Gateway:
             method="GET", path="", raw_path=b"", query=b"", header_list=pairs, headers=dict(pairs), content_length=0,
             http_minor=1, client=None, server=None, scheme="http",
         )  # fmt: skip
+        return await self.caller_of(request)
+
+    async def caller_of(self, request: Request) -> Caller:
+        """Who sent *request*, looked up if need be. Raises AuthenticationFailed, StorageUnavailable, Overloaded."""
         return self.keys.caller(request) or await self.keys.find(request)
 
     # -- ASGI
@@ -498,7 +502,9 @@ IDS_AT_ONCE = 128
 MAX_HOSTS = 1000
 EXPOSED = (
     b"access-control-expose-headers",
-    b"x-streamward-id, x-streamward-stream-id, retry-after, x-request-id",
+    b"x-streamward-id, x-streamward-stream-id, retry-after, x-request-id, x-ratelimit-limit-requests, "
+    b"x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, "
+    b"x-ratelimit-reset-tokens",
 )
 LAG_PERIOD_S = 1.0
 MIN_TIMED_S = 0.05  # shorter answers say nothing about a target's speed

@@ -48,13 +48,15 @@ ORIGIN_REFUSED = ErrorInfo(
 
 async def serve_socket(gateway: Gateway, websocket: WebSocket, *, max_age_s: float = MAX_AGE_S) -> None:
     """Serve one connection from its handshake to its end."""
+    request = inner_request(ROUTE)
+    request.headers.update((name.lower(), value) for name, value in websocket.headers.raw)
     try:
-        caller = await admitted(gateway, websocket)
+        await admit(gateway, request)
     except StreamwardError as exc:
         await websocket.send_denial_response(Json(render_error(exc.info), exc.info.status))
         return
     await websocket.accept()
-    connection = ResponsesSocket(gateway, websocket, caller)
+    connection = ResponsesSocket(gateway, websocket, request)
     reader = asyncio.create_task(connection.read(), name="streamward-socket-reader")
     try:
         async with asyncio.timeout(max_age_s):
@@ -70,21 +72,19 @@ async def serve_socket(gateway: Gateway, websocket: WebSocket, *, max_age_s: flo
         await websocket.close()
 
 
-async def admitted(gateway: Gateway, websocket: WebSocket) -> Caller:
+async def admit(gateway: Gateway, request: Request) -> Caller:
     """Who connects. A page of a foreign origin does not: browsers send its user's address, not its consent.
 
     Raises:
         StreamwardError: an unknown host, a foreign origin, a missing or wrong key.
     """
-    request = inner_request(ROUTE)
-    request.headers.update((name.lower(), value) for name, value in websocket.headers.raw)
     refusal = gateway.refused_host(request)
     if refusal is not None:
         raise InvalidRequest(refusal.message, code=refusal.code, status=refusal.status)
     origin = request.headers.get(b"origin")
     if origin is not None and not (origin in gateway.origins or b"*" in gateway.origins or is_own(origin, request)):
         raise InvalidRequest(ORIGIN_REFUSED.message, code=ORIGIN_REFUSED.code, status=ORIGIN_REFUSED.status)
-    return gateway.keys.caller(request) or await gateway.keys.find(request)
+    return await gateway.caller_of(request)
 
 
 def is_own(origin: bytes, request: Request) -> bool:
@@ -95,10 +95,10 @@ def is_own(origin: bytes, request: Request) -> bool:
 class ResponsesSocket:
     """One connection's turns and what it remembers."""
 
-    def __init__(self, gateway: Gateway, websocket: WebSocket, caller: Caller) -> None:
+    def __init__(self, gateway: Gateway, websocket: WebSocket, request: Request) -> None:
         self.gateway = gateway
         self.websocket = websocket
-        self.caller = caller
+        self.request = request
         self.memory: dict[str, list[Item]] = {}
         self.turns: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_WAITING)
         self.call: ResponseCall | None = None
@@ -137,11 +137,12 @@ class ResponsesSocket:
         try:
             body = created(json_text.decode_object(data))
             self.check_room()
+            caller = await self.gateway.caller_of(self.request)  # a connection may outlive its key
         except StreamwardError as exc:
             await self.refuse(exc.info)
             return
         sink = self.sink = SocketSink()
-        call = ResponseCall(self.gateway, inner_request(ROUTE), sink, "responses", self.caller, b"")
+        call = ResponseCall(self.gateway, inner_request(ROUTE), sink, "responses", caller, b"")
         call.memory = self.memory
         call.on_response = self.remember
         sink.call = self.call = call

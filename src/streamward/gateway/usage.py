@@ -51,6 +51,7 @@ class Usage:
         self.batch: tuple[list[UsageRow], dict[tuple[str, str], float]] | None = None
         self.tries = 0
         self.wake = asyncio.Event()
+        self.urgent = asyncio.Event()
         self.next_sweep = 0.0
 
     # -- the event loop's side
@@ -76,6 +77,7 @@ class Usage:
         """Call *told* with what *tenant* has spent on and after the day *since*, this worker's latest included."""
         self.asked.append((tenant, since, told))
         self.wake.set()
+        self.urgent.set()  # a call waits for it
 
     def unwritten(self, tenant: str, since: str) -> float:
         owed = sum(usd for (name, day), usd in self.spend.items() if name == tenant and day >= since)
@@ -90,9 +92,13 @@ class Usage:
         """Write and answer until cancelled."""
         while True:
             await self.wake.wait()
-            if not self.asked:
-                await asyncio.sleep(FLUSH_S)
+            try:
+                async with asyncio.timeout(FLUSH_S):
+                    await self.urgent.wait()
+            except TimeoutError:
+                pass
             self.wake.clear()
+            self.urgent.clear()
             await self.step()
             if self.batch is not None:
                 await asyncio.sleep(RETRY_S)
