@@ -148,6 +148,21 @@ async def test_known_keys_outlive_an_outage_for_a_while_and_others_wait_for_its_
         await ring.find(carrying(secret))
 
 
+async def test_a_database_that_hangs_is_away(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(key_ring, "LOOKUP_S", 0.02)
+    key, secret = made()
+    table = Table(key)
+    ring, clock = ring_of(table)
+    await ring.find(carrying(secret))
+    table.gate.clear()
+    clock.now = key_ring.STALE_S + 1
+
+    assert (await ring.find(carrying(secret))).name == key.id
+    assert ring.caller(carrying(secret)) is not None, "no wait for the next one"
+    with pytest.raises(StorageUnavailable):
+        await ring.find(carrying(made()[1]))
+
+
 async def test_guessing_is_bounded_in_memory_and_in_lookups(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(key_ring, "MAX_UNKNOWN", 10)
     monkeypatch.setattr(key_ring, "MAX_LOOKUPS", 5)

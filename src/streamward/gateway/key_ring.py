@@ -24,6 +24,9 @@ from streamward.gateway.storage.keys import ClientKey, KeyTable, looks_issued
 FRESH_S = 2.0
 STALE_S = 5.0
 OUTAGE_S = 300.0
+LOOKUP_S = 2.5
+"""A database that takes longer is away. With FRESH_S below STALE_S: keys in use do not notice."""
+
 MAX_KNOWN = 10_000  # keys in use at once, about 10 MB
 MAX_UNKNOWN = 4096
 """Refused secrets remembered: what is tried again and again does not reach the database."""
@@ -135,10 +138,11 @@ class KeyRing:
     async def look_up(self, mark: bytes, lookup: asyncio.Future[Entry | StreamwardError]) -> None:
         answer: Entry | StreamwardError = StorageUnavailable(AWAY, retry_after_s=1)
         try:
-            key = await self.table.find(mark)
+            async with asyncio.timeout(LOOKUP_S):
+                key = await self.table.find(mark)
             now = self.clock()
             answer = self.remember(mark, Entry(key, self.caller_for(key), now, now))
-        except StorageUnavailable:
+        except (StorageUnavailable, TimeoutError):
             answer = self.kept_through_outage(mark) or answer
         finally:
             del self.lookups[mark]
