@@ -33,7 +33,8 @@ dev: setup  ## run everything on http://127.0.0.1:8787
 
 test: setup $(VENV)/dev.stamp  ## set up and run the tests
 	@scripts/test_services.sh
-	$(BIN)/pytest -q -n $${TEST_WORKERS:-4} --dist loadgroup $(TESTS)
+	$(BIN)/pytest -q -n $${TEST_WORKERS:-4} --dist loadgroup -m "not timed" $(TESTS) || [ $$? = 5 -a -n "$(TESTS)" ]
+	$(BIN)/pytest -q -m timed $(TESTS) || [ $$? = 5 -a -n "$(TESTS)" ]
 
 check: lint types layers  ## lint, types and import layers
 

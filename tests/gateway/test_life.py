@@ -185,7 +185,7 @@ STARTS = {
     "a base_url that is none": ('[providers.x]\nbase_url = "127.0.0.1:8000"', "providers.x.base_url must be an http"),
     "a key with a line feed inside": ('[providers.openai]\napi_key = "a\\nb"', "cannot stand in a header"),
     "not UTF-8": ("\udcff", "is not UTF-8"),
-    "no key at all": ("", "no client key is configured"),
+    "no key at all": ("", "there is no client key"),
 }
 
 

@@ -1,0 +1,22 @@
+"""What all tests share: which of them measure time.
+
+Tests of deadlines, cancellation within milliseconds, or real processes under kill -9 run alone, after the others
+(`make test` runs pytest twice): on two cores a parallel run makes them measure their neighbours.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+TIMED = (
+    "tests/functions/", "tests/soak/", "tests/bench/", "tests/cli/test_stream_tools.py", "tests/cli/test_serving_functions.py",
+    "tests/gateway/test_leaving.py", "tests/gateway/test_slow_reader.py", "tests/gateway/test_abuse.py",
+    "tests/gateway/test_durable_workers.py", "tests/durable/test_crash", "tests/upstream/test_local.py",
+    "tests/playground/test_page.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.startswith(TIMED):
+            item.add_marker(pytest.mark.timed)
