@@ -11,9 +11,10 @@ from msgspec.structs import replace
 from streamward.gateway.admission import duration_text
 from streamward.gateway.key_limits import KeyLimits, period_left_s, period_start
 from streamward.gateway.limits import Ask, Counters, Held, share
+from streamward.gateway.storage import StorageUnavailable
 from support.client_keys import PRICED, add_key, asking, bearer, behind
 from support.gateway_server import until
-from support.raw_http import KEY, Answer, ask, chat_request, connected, request
+from support.raw_http import KEY, Answer, ask, chat, chat_request, connected, request
 from support.scripted_upstream import (
     COMPLETION,
     HELLO,
@@ -400,6 +401,50 @@ async def test_a_model_of_unknown_price_is_closed_to_budgets_only():
         assert allowed.text == "Hello"
         assert "cost_usd" not in record
         assert len(upstream.seen) == 1
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"idempotency-key": "k"}, {"x-streamward-resumable": "1"}], ids=["plain", "with-key", "resumable"]
+)
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+async def test_a_client_that_leaves_undecided_takes_nothing(path: str, headers: dict, monkeypatch: pytest.MonkeyPatch):
+    """What the key has spent is still being read: nobody is asked, nothing is held, and the next call is decided at once."""
+    async with behind(document(COMPLETION), more=DOLLARS) as (served, upstream):
+        key, secret = await add_key(served, budget_usd=5000.0, concurrent_streams=1)
+        gate, asked_for = asyncio.Event(), asyncio.Event()
+
+        async def slow(tenant: str, since: str) -> float:
+            asked_for.set()
+            await gate.wait()
+            return 0.0
+
+        monkeypatch.setattr(served.gateway.storage.usage, "spent", slow)
+        body = json.dumps({**chat(stream=False), "input": "x"} if "chat" in path else {"model": "mock/m", "input": "x"})
+        async with connected(served.port) as connection:
+            await connection.send(request("POST", path, body.encode(), {**bearer(secret), **headers}))
+            async with asyncio.timeout(15):
+                await asked_for.wait()
+        await until(lambda: not served.server.server_state.connections)
+        gate.set()
+        await until(lambda: served.gateway.admission.local.of(key.id).known and not served.gateway.active)
+        left = replace(served.gateway.admission.local.of(key.id))
+        again = await ask(served.port, asking(secret, stream=False))
+
+        assert (left.open, left.reserved_usd, left.spent_usd) == (0, 0.0, 0.0)
+        assert (again.status, len(upstream.seen)) == (200, 1)
+        assert [record["ending"] for record in served.records()] in (["cancelled", "finished"], ["refused", "finished"])
+
+
+async def test_a_budget_nobody_can_read_is_not_spent(monkeypatch: pytest.MonkeyPatch):
+    async def away(tenant: str, since: str) -> float:
+        raise StorageUnavailable("away")
+
+    async with behind(document(COMPLETION), more=DOLLARS) as (served, upstream):
+        _, secret = await add_key(served, budget_usd=5000.0)
+        monkeypatch.setattr(served.gateway.storage.usage, "spent", away)
+        refused = await ask(served.port, asking(secret, stream=False))
+
+        assert (refused.status, refused.error["code"], upstream.seen) == (503, "storage_unavailable", [])
 
 
 async def test_spending_survives_a_restart(tmp_path):

@@ -91,7 +91,8 @@ def list_keys(
     now = time.time()
 
     async def read(storage: Storage) -> list[tuple[ClientKey, float]]:
-        return [(key, await storage.usage.spent(key.id, "")) for key in await storage.keys.all()]
+        spent = await storage.usage.all_spent()
+        return [(key, spent.get(key.id, 0.0)) for key in await storage.keys.all()]
 
     found = with_storage(config, read, or_else=[])
     rows = [{**shown(key, now), "spent_usd": spent} for key, spent in found if show_all or key.state(now) == "active"]

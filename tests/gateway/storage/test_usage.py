@@ -39,6 +39,7 @@ async def test_spending_adds_up_and_is_asked_by_day(storage: Storage):
 
     assert spent == [7.0, 6.0, 0.0]
     assert await storage.usage.spent("stranger", "") == 0.0
+    assert await storage.usage.all_spent() == {"key_1": 7.0}
 
 
 async def test_percentiles_are_by_nearest_rank(storage: Storage):

@@ -77,6 +77,10 @@ class UsageTable:
         rows = await self.database.fetch(SPENT, tenant, since)
         return float(rows[0][0])
 
+    async def all_spent(self) -> dict[str, float]:
+        """What every key has ever spent. Raises StorageUnavailable."""
+        return {tenant: float(usd) for tenant, usd in await self.database.fetch(ALL_SPENT)}
+
     async def sweep(self, before: float) -> int:
         """Forget calls older than *before*; what was spent stays known."""
         return await self.database.run(Statement("DELETE FROM usage WHERE time < ?", (before,)))
@@ -157,6 +161,7 @@ ADD_SPEND = (
     "WHERE NOT EXISTS (SELECT 1 FROM usage WHERE id = ?) "
     "ON CONFLICT (tenant, day) DO UPDATE SET spent_usd = key_spend.spent_usd + excluded.spent_usd"
 )
+ALL_SPENT = "SELECT tenant, SUM(spent_usd) FROM key_spend GROUP BY tenant"
 SPENT = "SELECT COALESCE(SUM(spent_usd), 0) FROM key_spend WHERE tenant = ? AND day >= ?"
 TOTALS = """
 SELECT {keys}, {shown}, COUNT(*),
