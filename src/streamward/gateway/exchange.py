@@ -17,6 +17,7 @@ from streamward.dataplane.exchange import Request, Sink
 from streamward.errors import ErrorInfo, InvalidRequest, StreamwardError
 from streamward.events import Usage
 from streamward.gateway.auth import Caller
+from streamward.gateway.continuation import goes_on, spliced
 from streamward.gateway.records import Ending, Record
 from streamward.reply import Reply
 from streamward.upstream.attempts import MAX_REPLY_BYTES, Attempts, Target
@@ -26,6 +27,7 @@ from streamward.wire.chat_completions.reply import look_at_reply
 from streamward.wire.chat_completions.request import validate
 from streamward.wire.dialect import Context, Dialect
 from streamward.wire.relay import Relay, stop_relay
+from streamward.wire.splice import Splice
 from streamward.wire.sse import KEEP_ALIVE
 from streamward.wire.table import dialect as dialect_module
 from streamward.wire.table import relay as make_relay
@@ -56,9 +58,9 @@ class CallExchange:
     """The exchange of one ``POST`` to a model route, in the client dialect *dialect*."""
 
     __slots__ = (
-        "asked", "attempts", "body", "body_bytes", "body_timeout_s", "call", "caller", "committed", "cors", "detached",
-        "dialect", "drain_at", "gateway", "grant", "held", "include_usage", "is_stream", "last_at", "module", "moved", "over",
-        "record", "relay", "reply", "reply_bytes", "sink", "started_at", "upstream_fields",
+        "asked", "attempts", "body", "body_bytes", "body_timeout_s", "call", "caller", "committed", "continues", "cors",
+        "detached", "dialect", "drain_at", "gateway", "grant", "held", "include_usage", "is_stream", "last_at", "module",
+        "moved", "over", "record", "relay", "reply", "reply_bytes", "sink", "started_at", "upstream_fields",
     )  # fmt: skip
 
     def __init__(self, gateway: Gateway, request: Request, sink: Sink, dialect: str, caller: Caller, cors: bytes) -> None:
@@ -85,6 +87,8 @@ class CallExchange:
         self.upstream_fields = b""
         self.grant: Grant | None = None
         self.committed = False
+        self.continues = False
+        """After a break the next target is asked to go on."""
         self.detached = False
         self.over = False
         self.last_at = FOREVER
@@ -132,6 +136,10 @@ class CallExchange:
         """Try *targets*, from here on with everything that is due to a call in progress."""
         self.gateway.begin(self)
         gateway = self.gateway
+        if self.is_stream and not self.continues:
+            self.continues = gateway.routes.continues(self.record.model)
+        if self.continues:
+            self.continues = self.is_understood()
         self.attempts = gateway.routes.attempts(
             self.record.model, targets, self.render, self, stream=self.is_stream, on_failure=gateway.failed_try
         )  # fmt: skip
@@ -162,6 +170,14 @@ class CallExchange:
         if self.call is None:
             self.call = self.module.parse_request(self.asked)
         return self.call
+
+    def is_understood(self) -> bool:
+        """Whether the request can be said in other words: some only make sense to a provider of the same dialect."""
+        try:
+            self.parsed()
+        except StreamwardError:
+            return False
+        return True
 
     def render(self, target: Target) -> bytes:
         """The request for one target: edited where it speaks the caller's dialect, translated where not."""
@@ -194,7 +210,9 @@ class CallExchange:
         self.held = []
         self.reply = []
         self.reply_bytes = 0
-        if self.is_stream:
+        if self.continues and self.is_stream:
+            self.relay = spliced(self, target)
+        elif self.is_stream:
             self.relay = make_relay(
                 target.upstream.dialect, self.dialect, target.profile, self.context(),
                 max_event_bytes=self.gateway.config.limits.max_event_bytes,
@@ -270,6 +288,10 @@ class CallExchange:
         """The relay is over: send what is left, end the response, book the record."""
         relay = self.relay
         assert relay is not None
+        if isinstance(relay, Splice) and relay.broken is not None and relay.error is relay.broken:
+            if goes_on(self, relay, out):
+                return
+            out += relay.give_out(relay.broken)
         if self.attempts is not None:
             if relay.error is None:
                 self.attempts.finish()
@@ -278,6 +300,8 @@ class CallExchange:
                 if relay.error.code not in OUR_ENDINGS:
                     self.gateway.failed_try(self.attempts.target, relay.error)
         self.account(relay.usage, relay.events, whole=relay.error is None)
+        if isinstance(relay, Splice) and relay.estimated:
+            self.record.grade = "estimated"
         self.record.finish_reason = relay.finish_reason or ""
         if not self.detached:
             self.record.bytes_out += len(out)

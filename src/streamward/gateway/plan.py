@@ -60,6 +60,11 @@ class Routes(routes.Routes):
         policy = self.policies.get(model, PLAIN)
         return arrange(found, policy, self.health, time.monotonic(), self.chance)
 
+    def continues(self, model: str) -> bool:
+        """Whether an answer of *model* that breaks off is continued by its next target."""
+        policy = self.policies.get(model)
+        return policy is not None and policy.continue_midstream
+
     def attempts(
         self, model: str, targets: list[Target], render: Callable[[Target], bytes], outcome: Outcome, *, stream: bool,
         on_failure: Callable[[Target, ErrorInfo], None],

@@ -35,6 +35,8 @@ class Record(Struct, omit_defaults=True):
     attempts: int = 0
     fallbacks: int = 0
     """How many targets were given up before ``target``."""
+    legs: tuple[str, ...] = ()
+    """Targets that said a part of one answer each, in order, where it was continued after a break."""
     ttft_ms: float | None = None
     duration_ms: float = 0.0
     input_tokens: int | None = None
