@@ -441,6 +441,23 @@ async def test_a_refused_durable_call_is_a_status_and_leaves_no_stream():
     assert unknown.status == 404
 
 
+async def test_durable_streams_under_any_asgi_server():
+    async with scripted_upstream(stream(*HELLO)) as upstream, gateway_server(
+        config_text(upstream.base_url), http="h11"
+    ) as served:  # fmt: skip
+        whole = await ask(served.port, chat_request(headers=RESUMABLE))
+        stream_id = whole.get("x-streamward-stream-id") or ""
+        rest = await ask(served.port, follow(stream_id, 1))
+        stopped = await ask(served.port, request("POST", f"/v1/streams/{stream_id}/stop", b""))
+        metrics = await ask(served.port, request("GET", "/metrics"))
+
+    assert whole.body.endswith(rest.body)
+    assert events(rest.body)[0][0] == 2
+    assert stopped.json()["status"] == "completed"
+    assert stopped.json()["usage"] == {"input_tokens": 7, "output_tokens": 2, "grade": "exact"}
+    assert b"streamward_durable_streams 0.0" in metrics.body
+
+
 async def test_drain_ends_durable_streams_with_server_shutdown():
     async with half_way() as (served, _upstream), connected(served.port) as connection, connected(served.port) as second:
         await connection.send(chat_request(headers=RESUMABLE))
