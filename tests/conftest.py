@@ -9,7 +9,8 @@ from __future__ import annotations
 import pytest
 
 TIMED = (
-    "tests/functions/", "tests/soak/", "tests/bench/", "tests/cli/test_stream_tools.py", "tests/cli/test_serving_functions.py",
+    "tests/functions/", "tests/soak/", "tests/bench/", "tests/cli/test_stream_tools.py",
+    "tests/cli/test_serving_functions.py",
     "tests/gateway/test_leaving.py", "tests/gateway/test_slow_reader.py", "tests/gateway/test_abuse.py",
     "tests/gateway/test_durable_workers.py", "tests/durable/test_crash", "tests/upstream/test_local.py",
     "tests/playground/test_page.py",

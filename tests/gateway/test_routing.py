@@ -181,7 +181,7 @@ async def test_the_delay_follows_the_first_targets_own_times():
 
 async def test_a_broken_target_is_passed_over_until_it_is_well_again():
     """Its circuit opens; calls go to the next one at once; a probe that succeeds brings it back."""
-    async with routed([BUSY], [stream(*GOODBYE)], table="") as (served, mock, spare):
+    async with routed([BUSY], [stream(*GOODBYE)], table="") as (served, mock, _spare):
         for _ in range(FAILURES_TO_OPEN + 3):
             assert (await ask(served.port, chat_request("pair"))).text == "Goodbye"
         asked = len(mock.seen)
