@@ -16,10 +16,13 @@ if [ ${#missing[@]} -gt 0 ]; then
   if have apt-get && [ "$(id -u)" = 0 ]; then
     echo "test services: installing ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
-    # Nothing may start by itself: the tests start private servers on ports of their own.
-    [ -e /usr/sbin/policy-rc.d ] || { printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d; }
+    # Nothing may start by itself while we install: the tests start private servers on ports of their own.
+    policy=/usr/sbin/policy-rc.d
+    made=no
+    [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy" && made=yes; }
     apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
       echo "test services: apt could not install ${missing[*]}; their tests will be skipped"
+    [ "$made" = no ] || rm -f "$policy"
   else
     echo "test services: not here and not installable without root: ${missing[*]}; their tests will be skipped"
   fi
