@@ -6,6 +6,7 @@ A tool without a function is the client's: its call goes to the browser and ends
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, overload
@@ -14,7 +15,7 @@ from msgspec import Struct
 
 from streamward import call as calls
 from streamward.engine.schema import ShapeMismatch, shape_of
-from streamward.engine.signature import Signature
+from streamward.engine.signature import Signature, type_hints
 from streamward.errors import InvalidRequest
 
 Execute: TypeAlias = Callable[..., Any]
@@ -85,40 +86,42 @@ def tool(function: Execute, /) -> Tool: ...
 
 @overload
 def tool(
-    function: None = None, /, *, name: str | None = None, description: str | None = None, input: Any = None,
-    execute: Execute | None = None, needs_approval: NeedsApproval = False, title: str | None = None,
-    dynamic: bool = False, strict: bool | None = None, provider_options: dict[str, Any] | None = None,
-    to_model_output: Callable[[Any], Any] | None = None, on_input_start: Callable[[ToolContext], Any] | None = None,
-    on_input_delta: Callable[[str, ToolContext], Any] | None = None,
-    on_input_available: Callable[[Any, ToolContext], Any] | None = None,
+    function: None = None, /, *, schema: Any = ..., execute: Execute | None = ..., **options: Any
 ) -> Any: ...  # fmt: skip
 
 
-def tool(function: Execute | None = None, /, **options: Any) -> Any:
+def tool(function: Execute | None = None, /, *, schema: Any = None, execute: Execute | None = None, **options: Any) -> Any:
     """Make a tool.
 
-    ``@tool`` or ``@tool(needs_approval=True)`` on a function: its signature and docstring become the schema. Without a
-    function ``tool(name=..., input=Type, execute=...)`` gives one in full: ``input`` is a type or a JSON Schema, and
-    ``execute`` gets one value of it (by keyword when ``input`` is a function's parameters). No ``execute``: the client
-    runs it.
+    ``@tool``, or ``@tool(needs_approval=True)``, on a function: its signature and docstring become the schema.
+    ``tool(name=..., schema=Type, execute=...)`` gives one in full: *schema* is a type or a JSON Schema. *execute* gets
+    the properties by keyword when its parameters are named after them, else one value of that type. Without *execute*
+    the client runs the tool. Other options are the fields of :class:`Tool`: ``name, description, needs_approval, title,
+    dynamic, strict, to_model_output, provider_options, on_input_start, on_input_delta, on_input_available``.
 
     Raises:
-        InvalidRequest: a parameter without a JSON form, or no name.
+        InvalidRequest: an unknown option, a parameter without a JSON form, or no name.
     """
+    unknown = set(options) - OPTIONS
+    if unknown:
+        known = ", ".join(sorted(OPTIONS | {"schema", "execute"}))
+        raise InvalidRequest(f"tool: unknown option {min(unknown)!r}; there are: {known}")
+    if schema is not None:
+        return from_schema(schema, execute or function, options)
+    function = function or execute
     if function is not None:
         return from_function(function, options)
-    if "input" in options or "execute" in options or "name" in options:
-        if options.get("input") is None and options.get("execute") is not None:
-            return from_function(options.pop("execute"), options)
-        if options.get("name") is not None and (options.get("input") is not None or options.get("execute") is not None):
-            return from_schema(options)
     return lambda decorated: from_function(decorated, options)
+
+
+OPTIONS = frozenset((
+    "name", "description", "needs_approval", "title", "dynamic", "strict", "to_model_output", "provider_options",
+    "on_input_start", "on_input_delta", "on_input_available",
+))  # fmt: skip
 
 
 def from_function(function: Execute, options: Mapping[str, Any] | None = None) -> Tool:
     given = dict(options or {})
-    given.pop("input", None)
-    given.pop("execute", None)
     signature = Signature(function, ToolContext)
     name = given.pop("name", None) or getattr(function, "__name__", "")
     description = given.pop("description", None) or signature.description
@@ -128,30 +131,25 @@ def from_function(function: Execute, options: Mapping[str, Any] | None = None) -
     )  # fmt: skip
 
 
-def from_schema(options: dict[str, Any]) -> Tool:
+def from_schema(kind: Any, execute: Execute | None, options: Mapping[str, Any]) -> Tool:
     given = dict(options)
-    kind = given.pop("input")
-    if kind is None:
-        kind = {"type": "object", "properties": {}, "additionalProperties": False}
     shape = shape_of(kind)
-    execute = given.pop("execute", None)
-    context = None
-    if execute is not None:
-        context = context_parameter(execute)
+    names, context = parameters_of(execute) if execute is not None else ([], None)
+    properties = shape.schema.get("properties") or {}
+    spread = isinstance(kind, dict) and bool(names) and all(name in properties for name in names)
+    name = given.pop("name", None) or getattr(execute, "__name__", None)
     return Tool(
-        name=checked_name(given.pop("name")), description=given.pop("description", None) or "", schema=shape.schema,
-        execute=execute, arguments=shape.convert, spread=False, context_parameter=context, **given,
+        name=checked_name(name), description=given.pop("description", None) or "", schema=shape.schema, execute=execute,
+        arguments=shape.convert, spread=spread, context_parameter=context, **given,
     )  # fmt: skip
 
 
-def context_parameter(execute: Execute) -> str | None:
-    """The parameter of *execute* that is annotated as ToolContext."""
-    import inspect
-
-    from streamward.engine.signature import type_hints
-
+def parameters_of(execute: Execute) -> tuple[list[str], str | None]:
+    """The parameters of *execute*, and the one among them that wants the tool context."""
     hints = type_hints(execute)
-    return next((name for name in inspect.signature(execute).parameters if hints.get(name) is ToolContext), None)
+    names = list(inspect.signature(execute).parameters)
+    context = next((name for name in names if hints.get(name) is ToolContext), None)
+    return [name for name in names if name != context], context
 
 
 def checked_name(name: Any) -> str:

@@ -50,8 +50,8 @@ QUESTION = {"type": "object", "properties": {"question": {"type": "string"}}, "r
 
 TOOLS: dict[str, Tool] = {
     "weather": tool(weather), "add": tool(add), "ping": tool(ping), "failing": tool(failing), "progress": tool(progress),
-    "askUser": tool(name="askUser", input=QUESTION), "danger": tool(needs_approval=True)(danger),
-    "dyn": tool(name="dyn", input={"type": "object"}, execute=dyn, dynamic=True),
+    "askUser": tool(name="askUser", schema=QUESTION), "danger": tool(needs_approval=True)(danger),
+    "dyn": tool(name="dyn", schema={"type": "object"}, execute=dyn, dynamic=True),
 }  # fmt: skip
 
 

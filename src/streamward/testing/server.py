@@ -47,8 +47,8 @@ def running_server(config: str = "") -> Iterator[RunningServer]:
 
     async def run() -> None:
         task = asyncio.ensure_future(server.serve())
-        while not server.started and not task.done():
-            await asyncio.sleep(0.01)  # noqa: ASYNC110 - uvicorn offers a flag, no event
+        while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn offers a flag, no event
+            await asyncio.sleep(0.01)
         ready.set()
         await task
 
