@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import logging
 import os
 import signal
@@ -28,6 +29,8 @@ from streamward.dataplane.pool import Pool
 from streamward.dataplane.ticker import Ticker, ticker_of
 from streamward.errors import ErrorInfo, StreamwardError
 from streamward.gateway.admission import Admission
+from streamward.gateway.ai_gateway import PATHS as AI_GATEWAY_PATHS
+from streamward.gateway.ai_gateway import LanguageModelCall, ai_gateway_routes
 from streamward.gateway.auth import ANONYMOUS, Caller, StaticKeys
 from streamward.gateway.config import Config, load
 from streamward.gateway.continuation import HEADER as CONTINUE
@@ -66,6 +69,7 @@ CALL_ROUTES: dict[str, str] = {
     "/v1/responses": "responses",
     "/v1/messages": "messages",
     EMBEDDINGS: "chat_completions",
+    **AI_GATEWAY_PATHS,
 }
 """Paths that stream, and the dialect spoken there."""
 
@@ -131,7 +135,8 @@ class Gateway:
         self.lag_timer: asyncio.TimerHandle | None = None
         self.opened = AsyncExitStack()
         self.set_hosts()
-        self.asgi = Starlette(routes=[*stream_routes(self), *response_routes(self), *control_routes(self), *extra_routes])
+        own = [stream_routes(self), response_routes(self), ai_gateway_routes(self), control_routes(self)]
+        self.asgi = Starlette(routes=[*itertools.chain.from_iterable(own), *extra_routes])
 
     # -- life
 
@@ -309,6 +314,8 @@ class Gateway:
         elif request.path == EMBEDDINGS:
             kind = EmbeddingCall
         elif wants_durable(request, self.config):
+        elif request.path in AI_GATEWAY_PATHS:
+            kind = LanguageModelCall
             kind = KeptCall
         known = ANONYMOUS if isinstance(caller, ErrorInfo) else caller
         exchange = kind(self, request, sink, dialect, known, cors)

@@ -85,6 +85,8 @@ def openapi() -> dict[str, Any]:
             "/v1/messages": create("Messages, streamed or whole", ["model", "messages", "max_tokens"]),
             "/v1/messages/count_tokens": create("Count input tokens (an estimate, and marked so)", ["model", "messages"]),
             "/v1/embeddings": create("Embeddings, of providers that have them", ["model", "input"]),
+            "/v4/ai/language-model": create("The AI SDK's gateway provider (also /v1/ai and /v3/ai)", ["prompt"]),
+            "/v4/ai/config": read("The models, as the AI SDK's gateway provider lists them"),
             "/v1/streams/{stream_id}": read(
                 "Follow or resume a durable stream, after=N", "text/event-stream", params=("stream_id",)
             ),

@@ -18,11 +18,14 @@ DIALECTS: dict[str, str] = {
     "ollama": "streamward.wire.ollama",
 }
 
+CLIENT_DIALECTS: dict[str, str] = {"ai_gateway": "streamward.wire.ai_gateway"}
+"""Spoken by clients only: they parse requests and render answers, nothing more."""
+
 
 @cache
 def dialect(name: str) -> Dialect:
     """The module of dialect *name*; KeyError if there is none."""
-    return cast(Dialect, importlib.import_module(DIALECTS[name]))
+    return cast(Dialect, importlib.import_module(CLIENT_DIALECTS.get(name) or DIALECTS[name]))
 
 
 def decoded(name: str, profile: Profile, *, max_event_bytes: int = MAX_EVENT_BYTES) -> Decoded:
