@@ -185,6 +185,7 @@ class Gateway:
         self.admission = Admission(
             self.usage, Prices(self.config.prices), self.spawn, workers=self.workers, shared=shared
         )  # fmt: skip
+        self.metrics.gauge("streamward_access_records_dropped", "Records nobody read.", lambda: self.access_log.dropped)
         self.metrics.gauge("streamward_usage_dropped", "Usage rows lost.", lambda: self.usage.dropped)
         self.metrics.gauge("streamward_usage_waiting", "Usage rows not written yet.", lambda: len(self.usage.rows))
         self.metrics.gauge("streamward_limited", "Calls refused by a key's limits.", lambda: self.admission.refusals)
@@ -213,7 +214,7 @@ class Gateway:
             await self.engine.stop()
         if self.pool is not None:
             await self.pool.aclose()
-        self.access_log.flush()
+        self.access_log.close()
 
     def local_upstream(self) -> LocalUpstream:
         assert self.engine is not None
@@ -313,9 +314,9 @@ class Gateway:
             kind = ResponseCall
         elif request.path == EMBEDDINGS:
             kind = EmbeddingCall
-        elif wants_durable(request, self.config):
         elif request.path in AI_GATEWAY_PATHS:
             kind = LanguageModelCall
+        elif wants_durable(request, self.config):
             kind = KeptCall
         known = ANONYMOUS if isinstance(caller, ErrorInfo) else caller
         exchange = kind(self, request, sink, dialect, known, cors)

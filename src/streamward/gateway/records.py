@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import queue
 import sys
+import threading
 import time
 from typing import Literal, TextIO
 
@@ -16,6 +19,12 @@ Grade = Literal["exact", "provider_partial", "estimated", "none"]
 FLUSH_S = 0.25
 MAX_BUFFERED = 256
 """Records held before they are written out: a write per request costs more than the record."""
+
+
+MAX_LOTS = 64
+"""Lots that wait for a slow reader: some 16,000 records."""
+
+CLOSE_S = 1.0
 
 
 class Record(Struct, omit_defaults=True):
@@ -50,7 +59,11 @@ class Record(Struct, omit_defaults=True):
 
 
 class AccessLog:
-    """Writes records as JSON lines or for people; buffered, flushed by timer and at the end."""
+    """Writes records as JSON lines or for people, in lots, from a thread of its own.
+
+    Standard output is often a pipe, and whoever reads it may stop: that must never hold up a stream. Lots that the
+    reader does not take are dropped and counted (``dropped``, in records).
+    """
 
     def __init__(self, form: Literal["json", "pretty", "off"], stream: TextIO | None = None) -> None:
         self.form = form
@@ -58,6 +71,9 @@ class AccessLog:
         self.buffer: list[bytes] = []
         self.timer: asyncio.TimerHandle | None = None
         self.encode = msgspec.json.Encoder().encode
+        self.lots: queue.Queue[list[bytes] | None] = queue.Queue(MAX_LOTS)
+        self.thread: threading.Thread | None = None
+        self.dropped = 0
 
     def write(self, record: Record) -> None:
         if self.form == "off":
@@ -69,18 +85,38 @@ class AccessLog:
             self.timer = asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
 
     def flush(self) -> None:
+        """Hand what is buffered to the writing thread; never waits."""
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
         if not self.buffer:
             return
-        text = b"\n".join(self.buffer).decode() + "\n"
-        self.buffer = []
+        lot, self.buffer = self.buffer, []
+        if self.thread is None:
+            self.thread = threading.Thread(target=self.run, name="streamward-access-log", daemon=True)
+            self.thread.start()
         try:
-            self.stream.write(text)
-            self.stream.flush()
-        except (OSError, ValueError):
-            self.form = "off"  # the reader of our output is gone; serving matters more
+            self.lots.put_nowait(lot)
+        except queue.Full:
+            self.dropped += len(lot)
+
+    def close(self) -> None:
+        """Write what is left, waiting CLOSE_S at most."""
+        self.flush()
+        if self.thread is not None:
+            with contextlib.suppress(queue.Full):
+                self.lots.put_nowait(None)
+            self.thread.join(CLOSE_S)
+            self.thread = None
+
+    def run(self) -> None:
+        while (lot := self.lots.get()) is not None:
+            try:
+                self.stream.write(b"\n".join(lot).decode() + "\n")
+                self.stream.flush()
+            except (OSError, ValueError):
+                self.form = "off"  # the reader of our output is gone; serving matters more
+                return
 
 
 def pretty(record: Record) -> bytes:
