@@ -8,7 +8,6 @@ The producer of a ``Run``. One model call at a time; tools of a step run togethe
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -59,6 +58,8 @@ class Generation:
         self.runs: ToolRuns | None = None
         self.current: StepStream | None = None
         self.deadlines: Deadlines | None = None
+        self.failing = False
+        """The model failed, and ``on_error`` will be told before the generation is over; else it is told at once."""
         self.emit: Callable[[Sequence[Event]], Any] = run.put
 
     # -- producer
@@ -88,7 +89,7 @@ class Generation:
         terminal, callbacks = self.run.terminal, self.plan.callbacks
         if isinstance(terminal, Finish):
             await notify(callbacks.on_finish, self.steps[-1], tuple(self.steps))
-        elif isinstance(terminal, Error):
+        elif isinstance(terminal, Error) and self.failing:
             await notify(callbacks.on_error, self.run.failure)
 
     def cancel(self) -> None:
@@ -104,7 +105,7 @@ class Generation:
             self.plan.telemetry.ended(terminal, self.steps)
         if isinstance(terminal, Abort):
             notify_later(self.plan.callbacks.on_abort, self.partial(terminal.reason))
-        elif isinstance(terminal, Error) and self.run.task is not asyncio_current():
+        elif isinstance(terminal, Error) and not self.failing:
             notify_later(self.plan.callbacks.on_error, self.run.failure)
 
     def partial(self, reason: str = "", error: ErrorInfo | None = None) -> Partial:
@@ -182,6 +183,7 @@ class Generation:
                 self.deadlines.model_done()
             if step.error is not None:
                 usage = total_usage([*(done.usage for done in self.steps), step.error.usage])
+                self.failing = True
                 await self.emit([Error(step.error.error, usage)])
                 return False
             while runs.busy:
@@ -261,13 +263,6 @@ class Generation:
     @property
     def tools(self) -> dict[str, Tool]:
         return self.plan.tools
-
-
-def asyncio_current() -> asyncio.Task[Any] | None:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None
 
 
 EMPTY_TIMEOUT = Timeout()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -118,11 +119,23 @@ class Signature:
 def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         return get_type_hints(function, include_extras=True)
+    except NameError:
+        pass
+    try:
+        return get_type_hints(function, localns=names_around(), include_extras=True)
     except NameError as exc:
         raise InvalidRequest(
             f"tool {getattr(function, '__name__', function)!r}: its annotations cannot be resolved ({exc}); "
             "define the types it names at module level"
         ) from None
+
+
+def names_around() -> dict[str, Any]:
+    """The local names where the tool is being made: postponed annotations of nested functions may use them."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith("streamward."):
+        frame = frame.f_back
+    return dict(frame.f_locals)
 
 
 def split_description(hint: Any) -> tuple[Any, str | None]:

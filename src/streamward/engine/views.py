@@ -126,7 +126,7 @@ class View(Generic[T, V]):
 
     def __await__(self) -> Generator[Any, None, V]:
         yield from to_the_end(self.run).__await__()
-        if self.run.failure is not None:
+        if self.raises and self.run.failure is not None:
             raise self.run.failure
         return self.total()
 
