@@ -205,6 +205,8 @@ def from_tables(raw: dict[str, Any], where: str, environ: Mapping[str, str]) -> 
         raise ConfigError(f"{where}: {readable(str(exc))}") from None
     for name, table in config.providers.items():
         check_provider(name, table, where)
+    for name, model in config.models.items():
+        check_model(name, model, where)
     return config
 
 
@@ -276,6 +278,15 @@ def check_provider(name: str, table: ProviderTable, where: str) -> None:
         near = difflib.get_close_matches(name, PROVIDERS, 1)
         hint = f' (did you mean "{near[0]}"?)' if near else ""
         raise ConfigError(f"{where}: providers.{name} is not a provider streamward knows{hint} and needs base_url")
+
+
+def check_model(name: str, table: ModelTable, where: str) -> None:
+    if table.weights and len(table.weights) != len(table.targets):
+        raise ConfigError(
+            f"{where}: models.{name}.weights has {len(table.weights)} numbers for {len(table.targets)} targets; give each one"
+        )
+    if table.weights and (min(table.weights) < 0 or not 0 < sum(table.weights) < float("inf")):
+        raise ConfigError(f"{where}: models.{name}.weights must be numbers from 0 on, not all of them 0")
 
 
 def find_file(folder: Path) -> Path | None:
