@@ -78,6 +78,18 @@ class RunBody:
                 self.record(data)
                 return data
 
+    def ready(self) -> bytes:
+        """What the run has said already and this body has not given yet, without waiting."""
+        if self.over:
+            return b""
+        if self.cursor is None:
+            self.cursor = Cursor(self.run)
+        events = self.run.events[self.cursor.at :]
+        self.cursor.at += len(events)
+        data = b"".join([frame for event in events for frame in self.encoder.feed(event)])
+        self.record(data)
+        return data
+
     def record(self, data: bytes) -> None:
         if self.at_end is not None:
             self.wire.append(data)

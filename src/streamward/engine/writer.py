@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from streamward.engine.body import Body, RunBody
@@ -94,9 +94,16 @@ class WriterBody:
         except Exception as exc:
             self.put(self.failed(exc))
 
-    def merge(self, body: Body) -> None:
+    def write(self, data: bytes) -> None:
+        """Add *data* of the application, behind all that merged results had said before it."""
+        for body in self.merged:
+            if isinstance(body, RunBody):
+                self.put(body.ready())
+        self.put(data)
+
+    def merge(self, body: Body) -> asyncio.Task[None]:
         self.merged.append(body)
-        self.spawn(self.follow(body))
+        return self.spawn(self.follow(body))
 
     async def follow(self, body: Body) -> None:
         try:
@@ -110,10 +117,11 @@ class WriterBody:
         except Exception as exc:
             self.put(self.failed(exc))
 
-    def spawn(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name="streamward writer")
         self.tasks.add(task)
         task.add_done_callback(self.done)
+        return task
 
     def done(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
@@ -152,14 +160,14 @@ class UiMessageWriter:
     def write(self, part: Mapping[str, Any] | Event) -> None:
         """A chunk as the protocol has it (``{"type": "data-status", ...}``), or an event."""
         if not isinstance(part, Mapping):
-            self.body.put(b"".join(self.encoder.feed(part)))
+            self.body.write(b"".join(self.encoder.feed(part)))
             return
         chunk = dict(part)
         if not isinstance(chunk.get("type"), str):
             raise InvalidRequest("writer.write: expected a chunk with a type, or an event")
         if chunk["type"] == "start" and self.message_id is not None:
             chunk.setdefault("messageId", self.message_id)
-        self.body.put(b"data: %b\n\n" % js_json.encode(chunk))
+        self.body.write(b"data: %b\n\n" % js_json.encode(chunk))
 
     def start(self, metadata: Any = None) -> None:
         """The ``start`` chunk; needed only when nothing that is merged brings one."""
@@ -193,9 +201,9 @@ class UiMessageWriter:
             chunk["finishReason"] = reason
         self.write(chunk if metadata is None else {**chunk, "messageMetadata": metadata})
 
-    def merge(self, stream: StreamResult[Any] | Body, **options: Any) -> None:
+    def merge(self, stream: StreamResult[Any] | Body, **options: Any) -> Awaitable[None]:
         """Let *stream* through as it is produced: a result (with the options of its response helper, such as
-        ``send_start=False``), or another body. Returns at once."""
+        ``send_start=False``), or another body. Returns at once; await what it returns to wait for the end."""
         if isinstance(stream, StreamResult):
             options.setdefault("version", self.version)
             if "on_error" not in options:
@@ -203,7 +211,7 @@ class UiMessageWriter:
             if self.message_id is not None:
                 options.setdefault("generate_message_id", lambda: self.message_id)
             stream = ui_message_body(stream, done=False, **options)
-        self.body.merge(stream)
+        return self.body.merge(stream)
 
 
 class DataStreamWriter:
@@ -225,9 +233,9 @@ class DataStreamWriter:
                 data_stream.parse_part(line[:-1])
             except data_stream.PartError as exc:
                 raise InvalidRequest(f"writer.write: {exc}") from None
-            self.body.put(line.encode())
+            self.body.write(line.encode())
         else:
-            self.body.put(b"".join(self.encoder.feed(part)))
+            self.body.write(b"".join(self.encoder.feed(part)))
 
     def data(self, value: Any) -> None:
         """Appended to ``data`` of the hook."""
@@ -246,16 +254,16 @@ class DataStreamWriter:
         self.write(File(media_type, data))
 
     def text(self, text: str) -> None:
-        self.body.put(b"0:%b\n" % js_json.encode(text))
+        self.body.write(b"0:%b\n" % js_json.encode(text))
 
-    def merge(self, stream: StreamResult[Any] | Body, **options: Any) -> None:
-        """Let *stream* through as it is produced. Returns at once."""
+    def merge(self, stream: StreamResult[Any] | Body, **options: Any) -> Awaitable[None]:
+        """Let *stream* through as it is produced. Returns at once; await what it returns to wait for the end."""
         if isinstance(stream, StreamResult):
             options.setdefault("version", self.version)
             error_text = errors_by(options.pop("on_error", None), stream) or self.error_text
             encoder = data_stream.Encoder(data_options(stream, error_text=error_text, **options))
             stream = RunBody(stream.run, encoder, keep=stream)
-        self.body.merge(stream)
+        return self.body.merge(stream)
 
 
 def create_ui_message_stream_response(
