@@ -50,6 +50,9 @@ layers: $(VENV)/dev.stamp  ## imports only point downward
 bench: setup  ## measure CPU, latency and memory beside nginx
 	$(BIN)/python bench/run.py $(BENCH)
 
+soak: setup $(VENV)/dev.stamp  ## crash test of durable streams: make soak SECONDS=600 [SOAK="--clients 200"]
+	PYTHONPATH=tests $(BIN)/python -m soak --seconds $${SECONDS:-120} $(SOAK)
+
 wheel: setup  ## build sdist and wheel into dist/
 	$(UV) build --out-dir dist
 
