@@ -34,6 +34,12 @@ PROBE_S = 120.0
 HALF_LIFE_S = 120.0
 """Of counts and averages: what happened two minutes ago weighs half."""
 
+WEIGH_S = 1.0
+"""Younger figures are not decayed yet: a busy target is not worth a power per call."""
+
+CLOSED = -math.inf
+"""``open_until`` of a closed circuit."""
+
 STALE_S = 600.0
 """A latency nobody has confirmed for this long counts as unknown, so that the target is tried again."""
 
@@ -61,8 +67,8 @@ class TargetHealth:
     def __init__(self) -> None:
         self.ttft_s: float | None = None
         self.tps: float | None = None
-        self.timed_at = -math.inf
-        self.seen_at = -math.inf
+        self.timed_at = CLOSED
+        self.seen_at = CLOSED
         self.recent: deque[float] = deque(maxlen=RECENT)
         self.calls = 0.0  # these three decay
         self.failures = 0.0
@@ -70,19 +76,21 @@ class TargetHealth:
         self.weighed_at = 0.0
         self.totals = dict.fromkeys(TROUBLES, 0)
         self.in_a_row = 0
-        self.open_until = -math.inf
-        self.probe_until = -math.inf
+        self.open_until = CLOSED
+        self.probe_until = CLOSED
         self.cool_down_s = 0.0
 
     # -- what happened
 
     def succeeded(self, now: float, ttft_s: float | None = None, tps: float | None = None) -> None:
         """A call came to its end; *ttft_s* of the try that answered, *tps* its output tokens per second."""
-        self.weigh(now)
+        if now - self.weighed_at > WEIGH_S:
+            self.weigh(now)
         self.calls += 1
         self.in_a_row = 0
-        self.cool_down_s = 0.0
-        self.open_until = self.probe_until = -math.inf
+        if self.open_until != CLOSED:
+            self.cool_down_s = 0.0
+            self.open_until = self.probe_until = CLOSED
         if ttft_s is not None:
             self.timed(now, ttft_s)
         if tps is not None:
@@ -90,8 +98,9 @@ class TargetHealth:
 
     def timed(self, now: float, ttft_s: float) -> None:
         self.recent.append(ttft_s)
-        weight = 1 - (1 - ANSWER_WEIGHT) * 0.5 ** ((now - self.timed_at) / HALF_LIFE_S)
-        self.ttft_s = ttft_s if self.ttft_s is None else self.ttft_s + weight * (ttft_s - self.ttft_s)
+        known, age = self.ttft_s, now - self.timed_at
+        weight = ANSWER_WEIGHT if age < WEIGH_S else 1 - (1 - ANSWER_WEIGHT) * 0.5 ** (age / HALF_LIFE_S)
+        self.ttft_s = ttft_s if known is None else known + weight * (ttft_s - known)
         self.timed_at = now
 
     def failed_once(self, now: float, error: ErrorInfo) -> None:
@@ -107,7 +116,7 @@ class TargetHealth:
             self.open(now, 2 * self.cool_down_s)
         elif error.code == "rate_limit_exceeded" and error.retry_after_s is not None:
             self.open_until = max(self.open_until, now + min(error.retry_after_s, COOL_DOWN_MAX_S))
-        elif self.open_until == -math.inf and self.fails_often():
+        elif self.open_until == CLOSED and self.fails_often():
             self.open(now, COOL_DOWN_S)
 
     def fails_often(self) -> bool:
@@ -117,7 +126,7 @@ class TargetHealth:
     def open(self, now: float, cool_down_s: float) -> None:
         self.cool_down_s = min(max(cool_down_s, COOL_DOWN_S), COOL_DOWN_MAX_S)
         self.open_until = now + self.cool_down_s
-        self.probe_until = -math.inf
+        self.probe_until = CLOSED
 
     def weigh(self, now: float) -> None:
         self.seen_at = now
@@ -132,13 +141,13 @@ class TargetHealth:
     # -- what follows from it
 
     def state(self, now: float) -> State:
-        if self.open_until == -math.inf:
+        if self.open_until == CLOSED:
             return "closed"
         return "open" if now < self.open_until else "half-open"
 
     def may_be_asked(self, now: float) -> bool:
         """Closed, or half-open with no probe under way."""
-        if self.open_until == -math.inf:
+        if self.open_until == CLOSED:
             return True
         return now >= self.open_until and self.probe_until <= now
 
@@ -189,14 +198,15 @@ class Health:
             self.troubled.discard(name)
 
     def succeeded(self, name: str, now: float, ttft_s: float | None = None, tps: float | None = None) -> None:
-        self.of(name).succeeded(now, ttft_s, tps)
-        self.troubled.discard(name)
+        (self.targets.get(name) or self.of(name)).succeeded(now, ttft_s, tps)
+        if self.troubled:
+            self.troubled.discard(name)
 
     def released(self, name: str) -> None:
         """A call to *name* ended without saying anything about it: if it was a probe, the next one may go."""
         found = self.targets.get(name)
         if found is not None:
-            found.probe_until = -math.inf
+            found.probe_until = CLOSED
 
     def failed(self, name: str, now: float, error: ErrorInfo) -> None:
         """Book a failure, if it is the target's and not the call's own."""
@@ -204,7 +214,7 @@ class Health:
             return
         found = self.of(name)
         found.failed_once(now, error)
-        if found.open_until != -math.inf:
+        if found.open_until != CLOSED:
             self.troubled.add(name)
 
 
