@@ -80,6 +80,8 @@ class Pump:
     def __init__(self, function: Callable[[AsyncIterator[Event]], AsyncIterator[Event]]) -> None:
         self.function = function
         self.event: Event | None = None
+        self.handed = False
+        """The generator has the event and has not come back for the next one."""
         self.closed = False
         self.changed = asyncio.Condition()
         self.task: asyncio.Task[None] | None = None
@@ -89,13 +91,14 @@ class Pump:
 
     async def __anext__(self) -> Event:
         async with self.changed:
-            if self.event is not None:  # the last one has been dealt with
-                self.event = None
+            if self.handed:  # the last one has been dealt with
+                self.handed, self.event = False, None
                 self.changed.notify_all()
             await self.changed.wait_for(lambda: self.event is not None or self.closed)
             event = self.waiting()
             if event is None:
                 raise StopAsyncIteration
+            self.handed = True
             return event
 
     def waiting(self) -> Event | None:
