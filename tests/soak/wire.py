@@ -13,27 +13,32 @@ END_MARKER = b": end\rdata: [DONE]"
 
 
 class Chunks:
-    """The payload of a chunked body, piece by piece; ``whole`` once its last chunk has come."""
+    """The payload of a chunked body as it comes; ``whole`` once its last chunk has come."""
 
     def __init__(self) -> None:
         self.raw = b""
+        self.left = 0
+        """Bytes of the chunk under way that are still to come, its line end included."""
         self.whole = False
 
     def feed(self, data: bytes) -> bytes:
         self.raw += data
         out = b""
-        while not self.whole:
-            line, found, rest = self.raw.partition(b"\r\n")
-            if not found:
-                break
-            size = int(line, 16)
-            if len(rest) < size + 2:
-                break
-            if rest[size : size + 2] != b"\r\n":
-                raise ValueError(f"an HTTP chunk of {size} bytes does not end where it should")
-            out += rest[:size]
-            self.raw = rest[size + 2 :]
-            self.whole = size == 0
+        while self.raw and not self.whole:
+            if not self.left:
+                line, found, rest = self.raw.partition(b"\r\n")
+                if not found:
+                    break
+                self.raw = rest
+                self.left = int(line, 16) + 2
+                self.whole = self.left == 2
+                continue
+            piece, self.raw = self.raw[: self.left], self.raw[self.left :]
+            end = max(0, self.left - 2)
+            self.left -= len(piece)
+            out += piece[:end]
+            if piece[end:] not in (b"", b"\r", b"\n", b"\r\n"):
+                raise ValueError("an HTTP chunk does not end where it should")
         return out
 
 
