@@ -69,7 +69,7 @@ def read(messages: Any) -> Prompt:
     plain: list[Message | Json] = [
         item if isinstance(item, Message) else as_object(builtin(item), f"messages[{at}]") for at, item in enumerate(items)
     ]
-    if any(isinstance(item, dict) and not UI_FIELDS.isdisjoint(item) for item in plain):
+    if any(isinstance(item, dict) and is_ui_message(item) for item in plain):
         return read_ui(plain)
     if any(isinstance(item, Message) or is_model_message(item) for item in plain):
         return Prompt(tuple(
@@ -109,6 +109,11 @@ def openai_messages(items: list[Json]) -> tuple[Message, ...]:
         if item.get("role") not in (*ROLES, "function"):
             raise InvalidRequest(f"messages[{at}].role: expected one of {', '.join(ROLES)}", param=f"messages[{at}].role")
     return chat_completions.parse_request({"model": "-", "messages": items}).messages
+
+
+def is_ui_message(item: Json) -> bool:
+    """Whether only a UI hook writes such a message; the ``data`` role is version 4's."""
+    return not UI_FIELDS.isdisjoint(item) or item.get("role") == "data"
 
 
 def is_model_message(item: Json) -> bool:
