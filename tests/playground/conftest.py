@@ -1,17 +1,25 @@
 """Fixtures of the playground tests: the built page, servers, a browser."""
 
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
-from playground.mock_gateway import LOCKED_KEY, mock_gateway, served
-from streamward.playground.page import DIST
+from streamward.gateway.app import Gateway
+from streamward.gateway.config import parse
+from streamward.gateway.serve import HTTP_PROTOCOL
+from streamward.playground.page import DIST, playground_routes
+from support.gateway_server import streamward
+from support.raw_http import KEY as LOCKED_KEY
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,28 +46,46 @@ def built_page() -> Path:
     return DIST
 
 
+@contextlib.contextmanager
+def served(config: str, dist: Path, *, open_access: bool) -> Iterator[str]:
+    """A gateway with the page of *dist* in a thread of this process; yields its URL."""
+    config += '[logging]\nformat = "off"\n[storage]\nurl = "sqlite::memory:"\n'
+    gateway = Gateway(parse(config, "test", {}), environ={}, open_access=open_access, extra_routes=playground_routes(dist))
+    settings = uvicorn.Config(gateway, http=HTTP_PROTOCOL, log_config=None, interface="asgi3", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(settings)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="playground server")
+        thread.start()
+        try:
+            # The socket listens already: a request sent now waits in the kernel until the server accepts it.
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
 @pytest.fixture(scope="module")
-def server_url(built_page: Path) -> Iterator[str]:
-    """A server with the page and the demo models. STREAMWARD_TEST_SERVER points the tests at a running one instead."""
+def server_url(built_page: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """``streamward dev``, as people start it. STREAMWARD_TEST_SERVER points the tests at a running one instead."""
     given = os.environ.get("STREAMWARD_TEST_SERVER")
     if given:
         yield given
         return
-    with served(mock_gateway()) as url:
-        yield url
+    with streamward("dev", ".", "--port", "0", "--log-format", "off", cwd=tmp_path_factory.mktemp("project")) as process:
+        yield process.url
 
 
 @pytest.fixture(scope="module")
 def locked_url(built_page: Path) -> Iterator[str]:
-    """The same, for those who have LOCKED_KEY."""
-    with served(mock_gateway(key=LOCKED_KEY)) as url:
+    """The page of a server that wants LOCKED_KEY."""
+    with served(f'[auth]\nkeys = ["{LOCKED_KEY}"]\n', built_page, open_access=False) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
 def unbuilt_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The same, where the page was never built."""
-    with served(mock_gateway(dist=tmp_path_factory.mktemp("no-dist"))) as url:
+    """A server whose page was never built."""
+    with served("", tmp_path_factory.mktemp("no-dist"), open_access=True) as url:
         yield url
 
 
