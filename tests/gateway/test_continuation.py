@@ -209,3 +209,27 @@ async def test_a_request_only_its_own_dialect_understands_is_passed_as_ever():
 
     assert mock.seen[0].json()["functions"] == odd["functions"]
     assert (answer.stream_error["code"], spare.seen) == ("upstream_reset", [])
+
+
+async def test_each_part_is_priced_at_its_own_target():
+    prices = '"mock/a" = { input = 0, output = 1000000 }\n"spare/b" = { input = 10, output = 20 }'
+    async with Two([BREAKS["reset"]], [REST], table=f"{ON}\n[prices]\n{prices}") as (served, mock, _spare):
+        await asked_of(served, mock, chat_request("pair"))
+        record = await served.record()
+
+    assert record["cost_usd"] == pytest.approx(2 + (7 * 10 + 2 * 20) / 1e6)
+
+
+async def test_a_durable_stream_goes_on_too():
+    """Its frames are numbered through, whoever they come from; the seam has no number and is left out."""
+    async with Two([BREAKS["reset"]], [REST]) as (served, mock, spare):
+        answer = await asked_of(served, mock, chat_request("pair", headers={"x-streamward-resumable": "1"}))
+        record = await served.record()
+        stream_id = answer.get("x-streamward-stream-id")
+        again = await asked_of(served, mock, request("GET", f"/v1/streams/{stream_id}"))
+
+    assert meaning("chat_completions", answer.body).text == WHOLE
+    assert meaning("chat_completions", again.body).text == WHOLE
+    ids = [int(line[4:]) for line in again.body.split(b"\n") if line.startswith(b"id: ")]
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+    assert (record["legs"], len(spare.seen)) == (["mock/a", "spare/b"], 1)

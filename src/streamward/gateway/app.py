@@ -34,6 +34,7 @@ from streamward.gateway.ai_gateway import LanguageModelCall, ai_gateway_routes
 from streamward.gateway.auth import ANONYMOUS, Caller, StaticKeys
 from streamward.gateway.config import Config, load
 from streamward.gateway.continuation import HEADER as CONTINUE
+from streamward.gateway.continuation import cost_of_legs
 from streamward.gateway.control import control_routes
 from streamward.gateway.durable_calls import Durable, KeptCall, wants_durable
 from streamward.gateway.embeddings import EmbeddingCall
@@ -58,6 +59,7 @@ from streamward.upstream.local import LocalEngine, LocalEngineError
 from streamward.upstream.local_upstream import LocalUpstream
 from streamward.wire import json_text
 from streamward.wire.chat_completions import render_error
+from streamward.wire.splice import Splice
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -398,7 +400,9 @@ class Gateway:
         """Price a call that went to a provider, count it against its key and keep it, once: its end is now."""
         record = call.record
         given, answered = record.input_tokens or 0, record.output_tokens or 0
-        if given or answered or record.grade != "none":
+        if isinstance(call.relay, Splice) and call.relay.legs:
+            record.cost_usd = cost_of_legs(record, call.relay, self.admission.prices)
+        elif given or answered or record.grade != "none":
             price = self.admission.prices.of(record.target)
             if price is not None:
                 record.cost_usd = cost_usd(price, given, answered, record.cached_tokens or 0)

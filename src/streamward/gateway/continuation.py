@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from streamward.dataplane.client import AnswerHead
 from streamward.errors import ErrorInfo
+from streamward.gateway.prices import Prices, cost_usd
+from streamward.gateway.records import Record
 from streamward.upstream.attempts import Attempts, Target
 from streamward.wire import json_text
 from streamward.wire.splice import Splice
@@ -108,6 +110,24 @@ class NextLeg:
         elif out and not call.detached:
             call.record.bytes_out += len(out)
             call.sink.write(out)
+
+
+def cost_of_legs(record: Record, splice: Splice, prices: Prices) -> float | None:
+    """The cost of an answer in several parts: each at its own target's price, the last with what is left of the sums.
+
+    None when one of the prices is not known: a part of the cost is not the cost.
+    """
+    given, made, cached = record.input_tokens or 0, record.output_tokens or 0, record.cached_tokens or 0
+    total = 0.0
+    for target, leg in zip(record.legs, splice.legs, strict=False):
+        price = prices.of(target)
+        if price is None:
+            return None
+        used = leg.input_tokens or 0, leg.output_tokens or 0, leg.cached_input_tokens or 0
+        total += cost_usd(price, *used)
+        given, made, cached = given - used[0], made - used[1], cached - used[2]
+    last = prices.of(record.target)
+    return None if last is None else total + cost_usd(last, max(given, 0), max(made, 0), max(cached, 0))
 
 
 def safe(name: str) -> bytes:

@@ -79,6 +79,8 @@ class Splice(Transcode):
         self.estimated = False
         """Usage holds a leg whose provider did not state it."""
         self.spent: Usage | None = None  # of the legs before this one
+        self.legs: list[Usage] = []
+        """Usage of each of them."""
         self.leg_usage: Usage | None = None
         self.leg_began = 0  # value of ``events`` then
         self.text: list[str] = []
@@ -147,7 +149,9 @@ class Splice(Transcode):
         self.ended = False
         self.error = None
         if self.leg_shown:  # not so for one more try at the same leg
-            self.spent = self.total(broken=True)
+            self.legs.append(self.of_leg(broken=True))
+            self.spent = self.legs[-1] if self.spent is None else added(self.spent, self.legs[-1])
+            self.estimated = True
             self.leg_began = self.events
             self.leg_usage = None
             self.leg += 1
@@ -255,17 +259,19 @@ class Splice(Transcode):
 
     # -- usage
 
-    def total(self, *, broken: bool = False) -> Usage | None:
-        """Of all legs. One that broke before its provider said what it used counts its deltas as output."""
-        leg = self.leg_usage
-        if broken:
-            self.estimated = True
-            deltas = self.events - self.leg_began
-            stated = leg or Usage()
-            leg = replace(stated, output_tokens=max(stated.output_tokens or 0, deltas), total_tokens=None)
-        if self.spent is None or leg is None:
-            return leg or self.spent
-        return added(self.spent, leg)
+    def of_leg(self, *, broken: bool = False) -> Usage:
+        """One that broke before its provider said what it used counts its deltas as output."""
+        stated = self.leg_usage or Usage()
+        if not broken:
+            return stated
+        deltas = self.events - self.leg_began
+        return replace(stated, output_tokens=max(stated.output_tokens or 0, deltas), total_tokens=None)
+
+    def total(self) -> Usage | None:
+        """Of all legs."""
+        if self.spent is None or self.leg_usage is None:
+            return self.leg_usage or self.spent
+        return added(self.spent, self.leg_usage)
 
 
 def added(first: Usage, second: Usage) -> Usage:
