@@ -84,10 +84,11 @@ class StepStream:
                         await asyncio.wait((reading, changed), return_when=asyncio.FIRST_COMPLETED)
                     finally:
                         changed.cancel()
-                    results = self.runs.take()
-                    if results:
-                        await self.give(results)
                     if not reading.done():
+                        # Only while the model pauses: its own words come first, as they did in time.
+                        results = self.runs.take()
+                        if results:
+                            await self.give(results)
                         continue
                     events, reading = reading.result(), None
                 elif reading is not None:

@@ -80,6 +80,11 @@ def tool(part: Json) -> list[Event]:
     return [ToolInputStart(part["id"], part["name"]), *fragments, ToolInputEnd(part["id"])]
 
 
+def cut_tool(part: Json) -> list[Event]:
+    """A call whose arguments break off."""
+    return [ToolInputStart(part["id"], part["name"]), *(ToolInputDelta(part["id"], piece) for piece in part["frags"])]
+
+
 def provider_tool(part: Json) -> list[Event]:
     call = (part["id"], part["name"])
     given = part["input"]
@@ -99,7 +104,7 @@ def usage_of(part: Json) -> Usage | None:
 
 
 PARTS: dict[str, Any] = {
-    "tool": tool, "ptool": provider_tool, "finish": lambda part: [Finish(part["r"], usage_of(part))],
+    "tool": tool, "tool-cut": cut_tool, "ptool": provider_tool, "finish": lambda part: [Finish(part["r"], usage_of(part))],
     "source": lambda part: [Source(part["id"], "url", part["url"], part.get("title"), extra=SOURCE_EXTRA)],
     "doc": lambda part: [
         Source(part["id"], "document", None, part["title"], part["mediaType"], part["filename"], extra=SOURCE_EXTRA)

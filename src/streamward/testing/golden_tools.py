@@ -21,7 +21,7 @@ async def weather(city: str) -> dict[str, Any]:
     return {"city": city, "tempC": 21}
 
 
-async def add(a: float, b: float) -> dict[str, Any]:
+async def add(a: int | float, b: int | float) -> dict[str, Any]:
     return {"sum": a + b}
 
 
@@ -56,8 +56,10 @@ TOOLS: dict[str, Tool] = {
 
 
 def tools_for(names: Iterable[str], version: int) -> list[Tool]:
-    """The tools *names*; without approvals before version 6, which had none."""
-    chosen = [tool(danger) if name == "danger" and version < 6 else TOOLS[name] for name in names]
+    """The tools *names*; unknown ones are the client's or the provider's. No approvals before version 6."""
+    chosen = [TOOLS.get(name) or tool(name=name, schema={"type": "object"}) for name in names]
+    if version < 6:
+        chosen = [tool(danger) if each.name == "danger" else each for each in chosen]
     return [replace(each, arguments=in_zods_words(each)) for each in chosen]
 
 
