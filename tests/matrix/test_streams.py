@@ -33,7 +33,6 @@ from streamward.wire.lint.finding import Finding
 
 TRIPLES = [(client, upstream, case) for client in CLIENTS for upstream, case in PAIRS]
 EXCUSED = {
-    ("messages", "error_in_tool"): {"messages-tool-input"},  # the arguments are broken off: that is the case
     ("responses", "no_usage"): {"responses-terminal"},  # there is none, and none is made up
 }
 MARKERS = {

@@ -76,6 +76,9 @@ class Encoder:
         self.before_thinking = b""
         self.tools: dict[str, tuple[int, bytes]] = {}
         self.called: set[str] = set()
+        self.held: list[bytes] = []
+        """Ends of tool blocks, until the next event shows that their arguments were not broken off: at the end of a block
+        clients take the call for whole, and run it."""
         self.refused = False
 
     def feed(self, item: Event) -> list[bytes]:
@@ -87,7 +90,11 @@ class Encoder:
         if self.ended:
             return []
         step = STEPS.get(type(item))
-        return step(self, item) if step is not None else []
+        out: list[bytes] = step(self, item) if step is not None else []
+        if self.held and not isinstance(item, (ToolInputEnd, Error, Abort)):
+            out = [*self.held, *out]
+            self.held = []
+        return out
 
     def close(self) -> list[bytes]:
         return []
@@ -245,7 +252,8 @@ class Encoder:
         if event.signature is not None:
             data = f"{CALL_SIGNATURE}{event.id}:{event.signature}"
             out.extend(self.whole({"type": "redacted_thinking", "data": data}))
-        return out
+        self.held += out
+        return []
 
     def stop_tool(self, call_id: str) -> list[bytes]:
         tool = self.tools.pop(call_id, None)
