@@ -146,7 +146,7 @@ def test_a_key_from_its_making_to_its_end(tmp_path: Path, database: str, request
     assert (report["ci"]["requests"], report["ci"]["cancelled"], report["ci"]["failed"]) == (3, 0, 0)
     assert report["ci"]["output_tokens"] > 0
     assert report["ci"]["cost_usd"] == 0.0
-    assert report["ci"]["ttft_p99_ms"] >= report["ci"]["ttft_p50_ms"] > 0
+    assert report["ci"]["ttft_p99_ms"] >= report["ci"]["ttft_p50_ms"] >= 0
     assert [line.split("\t")[:2] for line in table.splitlines()[1:]] == [["ci", MODEL], ["other", MODEL]]
     assert took < 6
     assert [key["state"] for key in listed(tmp_path, "--all")] == ["revoked", "revoked"]

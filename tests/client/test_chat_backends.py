@@ -19,7 +19,7 @@ from support.gateway_server import running
 from support.scripted_upstream import DONE, HELLO, ROLE, Fault, ScriptedUpstream, delta, scripted_upstream, stream
 
 ASK_USER = tool(
-    name="askUser", description="Ask the user something.", input={"type": "object", "properties": {}}
+    name="askUser", description="Ask the user something.", schema={"type": "object", "properties": {}}
 )  # no function: the chat answers
 
 

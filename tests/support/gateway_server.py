@@ -62,6 +62,7 @@ class Served:
     def records(self) -> list[dict[str, Any]]:
         """The access records so far."""
         self.gateway.access_log.flush()
+        self.gateway.access_log.lots.join()
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
 
     async def record(self, number: int = 0) -> dict[str, Any]:

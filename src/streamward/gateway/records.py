@@ -117,6 +117,8 @@ class AccessLog:
             except (OSError, ValueError):
                 self.form = "off"  # the reader of our output is gone; serving matters more
                 return
+            finally:
+                self.lots.task_done()
 
 
 def pretty(record: Record) -> bytes:
