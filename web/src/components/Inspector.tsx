@@ -76,7 +76,7 @@ function Totals({ log, version }: { log: FrameLog; version: number }) {
           <dt>Frames</dt>
           <dd data-testid="frame-count">{totals.frames.toLocaleString("en")}</dd>
         </div>
-        <div title="Reads of the response body in the browser. Frames of one read arrived together.">
+        <div title="Reads of the response body in the browser. Frames of one read came together; a browser may join what arrives within a few milliseconds.">
           <dt>Reads</dt>
           <dd>{totals.reads.toLocaleString("en")}</dd>
         </div>

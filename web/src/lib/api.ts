@@ -38,6 +38,7 @@ export async function fetchModels(key: string, signal: AbortSignal): Promise<Mod
     const { status, code, message } = await refusal(response);
     throw new ApiError(status, code, message);
   }
+  worker ??= startWorker(); // so that the first question does not wait for it
   const body: unknown = await response.json().catch(() => null);
   const list = isObject(body) && Array.isArray(body.data) ? body.data : [];
   return list.filter(isObject).flatMap((model) => {
