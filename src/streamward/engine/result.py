@@ -29,6 +29,7 @@ from streamward.events import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
+    from streamward.engine.body import RunBody
     from streamward.engine.output import OutputSpec
 
 T = TypeVar("T")
@@ -284,6 +285,12 @@ class StreamResult(Generic[T]):
         return self.generation.partial().steps
 
     # -- responses: see respond
+
+    def to_ui_message_stream(self, **options: Any) -> RunBody:
+        """The frames of :meth:`to_ui_message_stream_response` as an asynchronous iterator of bytes."""
+        from streamward.engine.respond import ui_message_body
+
+        return ui_message_body(self, **options)
 
     def to_text_stream_response(self, **options: Any) -> Any:
         """The text as it comes, as a response for any ASGI framework. See :func:`streamward.engine.respond.text_response`."""

@@ -66,8 +66,6 @@ class Run:
         self.furthest = 0
         self.cursors = 0
         """Readers that have begun and not finished."""
-        self.held = True
-        """The result object still exists."""
         self.check = check
 
     # -- readers
@@ -114,7 +112,6 @@ class Run:
 
     def dropped(self) -> None:
         """The result object is gone: without readers nobody can ask for anything any more."""
-        self.held = False
         if self.cursors == 0 and self.task is not None:
             self.stop_from_anywhere("the result was dropped")
 
