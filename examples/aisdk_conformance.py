@@ -3,7 +3,8 @@
     UPSTREAM_URL=http://127.0.0.1:9000/v1 UPSTREAM_KEY=... PORT=8000 python examples/aisdk_conformance.py
 
 `/v2` to `/v7` speak to `useChat`, `useCompletion` and `useObject` of that major; `/v1` is the gateway (key `gateway-key`).
-Everything here is streamward's public API.
+Everything here is streamward's public API; the helpers of AI SDK 2 and 3 get their chunks over httpx, as they would get
+them from the `openai` SDK.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -22,16 +24,27 @@ from streamward import (
     create_ui_message_stream_response,
     generate_id,
     openai_compatible,
+    resumable,
     stream_object,
     stream_text,
     tool,
 )
 from streamward.gateway import create_app
+from streamward.legacy import OpenAIStream, StreamData, StreamingTextResponse, stream_to_response
 
 SYSTEM = "You are a helpful assistant."
 UPSTREAM_URL = os.environ.get("UPSTREAM_URL", "http://127.0.0.1:9000/v1")
 UPSTREAM_KEY = os.environ.get("UPSTREAM_KEY", "upstream-key")
 model_named = openai_compatible(UPSTREAM_URL, api_key=UPSTREAM_KEY, name="mock")
+streams = resumable()
+http = httpx.AsyncClient(timeout=httpx.Timeout(None, connect=10))
+
+RETRIES = 2
+RETRIED = frozenset({408, 409, 429, *range(500, 600)})
+FIRST_BACKOFF_S = 2.0
+MASKED = "An error occurred."
+ROLES = frozenset({"system", "developer", "user", "assistant", "function", "tool", "data"})
+MESSAGE_FIELDS = ("role", "content", "name", "function_call", "tool_calls", "tool_call_id")
 
 
 # -- tools
@@ -79,7 +92,7 @@ async def body_of(request: Request) -> dict[str, Any]:
     """The JSON object of *request*; anything else is the client's mistake."""
     try:
         body = await request.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadBodyError("the body is not JSON") from None
     if not isinstance(body, dict):
         raise BadBodyError("the body must be a JSON object")
@@ -94,7 +107,21 @@ def chat_messages(body: dict[str, Any]) -> list[Any]:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise BadBodyError("messages must be a non-empty array")
+    for message in messages:
+        if not isinstance(message, dict) or message.get("role") not in ROLES:
+            raise BadBodyError("messages must be objects with a role")
+        if not isinstance(message.get("content"), (str, list, type(None))) or not isinstance(message.get("parts", []), list):
+            raise BadBodyError("a message needs content or parts")
+        if "content" not in message and "parts" not in message:
+            raise BadBodyError("a message needs content or parts")
     return messages
+
+
+def chat_id(body: dict[str, Any]) -> str:
+    chat = body.get("id")
+    if not isinstance(chat, str) or not chat:
+        raise BadBodyError("id must be a string")
+    return chat
 
 
 def prompt_of(body: dict[str, Any]) -> str:
@@ -114,8 +141,129 @@ def model_of(body: dict[str, Any], default: str = "plain") -> Any:
 def answer(body: dict[str, Any], version: int, *, with_tools: bool = True) -> Any:
     """The model's answer to a chat, with up to five model calls."""
     return stream_text(
-        model_of(body), system=SYSTEM, messages=chat_messages(body), tools=tools_of(version) if with_tools else None, max_steps=5
-    )
+        model_of(body), system=SYSTEM, messages=chat_messages(body), tools=tools_of(version) if with_tools else None,
+        max_steps=5, tool_errors="end" if version <= 4 else "to_model",
+    )  # fmt: skip
+
+
+# -- AI SDK 2, and of 3 the helpers of that time
+
+
+async def chunks_of(request: Request, body: dict[str, Any], messages: list[Any], **fields: Any) -> httpx.Response:
+    """The provider's answer, streaming. A client that leaves meanwhile cancels the call.
+
+    Raises:
+        UpstreamFailedError: after the retries.
+    """
+    model = body.get("model", "plain")
+    if not isinstance(model, str):
+        raise BadBodyError("model must be a string")
+    call = asyncio.ensure_future(with_retries({"model": model, "messages": messages, "stream": True, **fields}))
+    left = asyncio.ensure_future(request.receive())
+    await asyncio.wait({call, left}, return_when=asyncio.FIRST_COMPLETED)
+    left.cancel()
+    if not call.done():
+        call.cancel()
+        raise ClientLeftError
+    return call.result()
+
+
+async def with_retries(body: dict[str, Any]) -> httpx.Response:
+    for attempt in range(RETRIES + 1):
+        wait_s = FIRST_BACKOFF_S * 2**attempt
+        try:
+            url, headers = f"{UPSTREAM_URL}/chat/completions", {"authorization": f"Bearer {UPSTREAM_KEY}"}
+            response = await http.send(http.build_request("POST", url, json=body, headers=headers), stream=True)
+        except httpx.TransportError as exc:
+            if attempt == RETRIES:
+                raise UpstreamFailedError from exc
+        else:
+            if response.is_success:
+                return response
+            await response.aclose()
+            if response.status_code not in RETRIED or attempt == RETRIES:
+                raise UpstreamFailedError
+            after = response.headers.get("retry-after", "")
+            wait_s = min(float(after), 60.0) if after.isdigit() else wait_s
+        await asyncio.sleep(wait_s)
+    raise UpstreamFailedError
+
+
+class UpstreamFailedError(Exception):
+    """Answered with 500; what it was is nobody's business."""
+
+
+class ClientLeftError(Exception):
+    """Nobody reads the answer any more."""
+
+
+async def chat_chunks(request: Request, body: dict[str, Any], version: int) -> httpx.Response:
+    told = [{key: message[key] for key in MESSAGE_FIELDS if key in message} for message in chat_messages(body)]
+    fields = {"functions": body["functions"]} if version == 2 and body.get("functions") else {}
+    if version == 3:
+        fields["stream_options"] = {"include_usage": True}
+    messages = [{"role": "system", "content": SYSTEM}, *(m for m in told if m["role"] != "data")]
+    return await chunks_of(request, body, messages, **fields)
+
+
+async def prompt_chunks(request: Request, body: dict[str, Any], version: int) -> httpx.Response:
+    return await chunks_of(request, body, [{"role": "user", "content": prompt_of(body)}])
+
+
+async def helper_text(request: Request, version: int, chunks: Any) -> Response:
+    response = await chunks(request, await body_of(request), version)
+    return StreamingTextResponse(OpenAIStream(response, version=version))
+
+
+async def helper_data(request: Request, version: int, chunks: Any) -> Response:
+    data = StreamData()
+    data.append({"note": "start"})
+
+    def done(_: str) -> None:
+        data.append({"note": "done"})
+        data.append_message_annotation({"k": 1})
+        data.close()
+
+    response = await chunks(request, await body_of(request), version)
+    stream = OpenAIStream(response, version=version, on_final=done, experimental_stream_data=True)
+    return StreamingTextResponse(stream, {}, data)
+
+
+class NodeResponse:
+    """A response in the manner of Node, as `stream_to_response` writes it, over ASGI."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.send = send
+        self.writing = stream_to_response(self.stream, self)
+        left = asyncio.ensure_future(receive())
+        await asyncio.wait({self.writing, left}, return_when=asyncio.FIRST_COMPLETED)
+        left.cancel()
+        self.writing.cancel() if not self.writing.done() else self.writing.result()
+
+    def write_head(self, status: int, headers: dict[str, str]) -> None:
+        fields = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        self.head = {"type": "http.response.start", "status": status, "headers": fields}
+
+    async def write(self, data: bytes) -> bool:
+        await self.started()
+        await self.send({"type": "http.response.body", "body": data, "more_body": True})
+        return True
+
+    async def end(self) -> None:
+        await self.started()
+        await self.send({"type": "http.response.body", "body": b""})
+
+    async def started(self) -> None:
+        head, self.head = self.head, None
+        if head is not None:
+            await self.send(head)
+
+
+async def helper_node(request: Request, version: int) -> Any:
+    return NodeResponse(OpenAIStream(await chat_chunks(request, await body_of(request), version), version=version))
 
 
 # -- AI SDK 4 (and what of 3.4 is its streamText)
@@ -123,10 +271,6 @@ def answer(body: dict[str, Any], version: int, *, with_tools: bool = True) -> An
 
 async def v3_chat_core(request: Request) -> Response:
     return answer(await body_of(request), 3).to_data_stream_response(version=3, on_error=masked)
-
-
-async def v3_chat_text(request: Request) -> Response:
-    return answer(await body_of(request), 3).to_text_stream_response()
 
 
 async def v4_chat(request: Request) -> Response:
@@ -155,12 +299,24 @@ async def v4_custom(request: Request) -> Response:
 # -- AI SDK 5, 6 and 7
 
 
-async def ui_chat(request: Request, version: int) -> Response:
-    body = await body_of(request)
+def ui_answer(body: dict[str, Any], version: int) -> Any:
     return answer(body, version).to_ui_message_stream_response(
         version=version, send_reasoning=True, send_sources=True, original_messages=body["messages"],
         generate_message_id=generate_id,
     )  # fmt: skip
+
+
+async def ui_chat(request: Request, version: int) -> Response:
+    return ui_answer(await body_of(request), version)
+
+
+async def ui_resumable(request: Request, version: int) -> Response:
+    body = await body_of(request)
+    return await streams.start(chat_id(body), ui_answer(body, version))
+
+
+async def ui_resume(request: Request) -> Response:
+    return await streams.resume(request.path_params["id"])
 
 
 async def ui_custom(request: Request, version: int) -> Response:
@@ -191,7 +347,7 @@ async def ui_custom(request: Request, version: int) -> Response:
 
 
 async def chat_text(request: Request, version: int) -> Response:
-    return answer(await body_of(request), version).to_text_stream_response()
+    return answer(await body_of(request), version, with_tools=version >= 5).to_text_stream_response()
 
 
 async def completion(request: Request, version: int) -> Response:
@@ -215,19 +371,23 @@ async def object_stream(request: Request, version: int) -> Response:
 
 
 def masked(_: Exception) -> str:
-    return "An error occurred."
+    return MASKED
 
 
-def checked(handler: Callable[..., Any], version: int | None = None) -> Callable[[Request], Any]:
+def checked(handler: Callable[..., Any], *more: Any) -> Callable[[Request], Any]:
     """*handler* with bad bodies answered as 400."""
 
     async def call(request: Request) -> Response:
         try:
-            return await (handler(request) if version is None else handler(request, version))
+            return await handler(request, *more)
         except BadBodyError as exc:
             return JSONResponse({"error": str(exc)}, 400)
         except StreamwardError as exc:
-            return JSONResponse({"error": exc.info.message}, exc.info.status if exc.info.status < 500 else 400)
+            return JSONResponse({"error": exc.info.message if exc.info.status < 500 else MASKED}, exc.info.status)
+        except UpstreamFailedError:
+            return PlainTextResponse(MASKED, 500)
+        except ClientLeftError:
+            return PlainTextResponse("", 499)
 
     return call
 
@@ -240,10 +400,18 @@ def routes() -> list[Route]:
     """All routes but the gateway's."""
     table: list[tuple[str, Callable[[Request], Any]]] = [
         ("/v3/api/chat-core", checked(v3_chat_core)),
-        ("/v3/api/chat-text", checked(v3_chat_text)),
+        ("/v3/api/chat-text", checked(chat_text, 3)),
         ("/v4/api/chat", checked(v4_chat)),
         ("/v4/api/custom", checked(v4_custom)),
     ]
+    for version in (2, 3):
+        table += [
+            (f"/v{version}/api/chat", checked(helper_text, version, chat_chunks)),
+            (f"/v{version}/api/chat-data", checked(helper_data, version, chat_chunks)),
+            (f"/v{version}/api/completion", checked(helper_text, version, prompt_chunks)),
+            (f"/v{version}/api/completion-data", checked(helper_data, version, prompt_chunks)),
+            (f"/v{version}/api/node", checked(helper_node, version)),
+        ]
     for version in (4, 5, 6, 7):
         table += [
             (f"/v{version}/api/chat-text", checked(chat_text, version)),
@@ -255,8 +423,11 @@ def routes() -> list[Route]:
         table += [
             (f"/v{version}/api/chat", checked(ui_chat, version)),
             (f"/v{version}/api/custom", checked(ui_custom, version)),
+            (f"/v{version}/api/resumable", checked(ui_resumable, version)),
         ]
-    return [Route("/", ready), *(Route(path, endpoint, methods=["POST"]) for path, endpoint in table)]
+    posts = [Route(path, endpoint, methods=["POST"]) for path, endpoint in table]
+    gets = [Route(f"/v{version}/api/resumable/{{id:path}}/stream", checked(ui_resume)) for version in (5, 6, 7)]
+    return [Route("/", ready), *posts, *gets]
 
 
 app = create_app(

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from streamward.engine.response import StreamResponse as StreamResponse
     from streamward.engine.result import Generated as Generated
     from streamward.engine.result import StreamResult as StreamResult
+    from streamward.engine.resumable import Resumable as Resumable
+    from streamward.engine.resumable import resumable as resumable
     from streamward.engine.steps import Step as Step
     from streamward.engine.steps import has_tool_call as has_tool_call
     from streamward.engine.steps import step_count_is as step_count_is
@@ -63,6 +65,7 @@ WHERE = {
         "create_provider_registry", "custom_provider", "openai_compatible", "provider", "set_default_registry",
     ),
     "streamward.engine.response": ("StreamResponse",),
+    "streamward.engine.resumable": ("Resumable", "resumable"),
     "streamward.engine.result": ("Generated", "StreamResult"),
     "streamward.engine.steps": ("Step", "has_tool_call", "step_count_is"),
     "streamward.engine.text": ("generate_text", "stream_text"),

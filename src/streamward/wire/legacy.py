@@ -69,13 +69,17 @@ class ChunkText:
 
     def feed(self, chunk: dict[str, Any]) -> str:
         """The text of *chunk*; empty when it has none."""
+        return self.read(chunk)[0]
+
+    def read(self, chunk: dict[str, Any]) -> tuple[str, bool]:
+        """The same, and whether it is text: false for the JSON of calls."""
         choices = chunk.get("choices")
         choice = choices[0] if type(choices) is list and choices and type(choices[0]) is dict else {}
         delta = choice.get("delta")
         if type(delta) is not dict:
-            return self.trimmed(string(choice.get("text")))
+            return self.trimmed(string(choice.get("text"))), True
         piece = self.call_piece(delta, choice.get("finish_reason"))
-        return piece if piece is not None else self.trimmed(string(delta.get("content")))
+        return (self.trimmed(string(delta.get("content"))), True) if piece is None else (piece, False)
 
     def call_piece(self, delta: dict[str, Any], finish_reason: Any) -> str | None:
         """What *delta* adds to the JSON text of a call; ``None`` when it is not about calls."""
