@@ -68,7 +68,12 @@ def main() -> int:
         console.print(f"[yellow]skipped {name}: {reason}[/yellow]")
     if not Cores.split().pinned:
         console.print("[yellow]one core only: gateway, mock and load share it, figures are not comparable[/yellow]")
-    scenarios = [one for one in SCENARIOS if arguments.only is None or one.name in arguments.only]
+    wanted = [one for one in SCENARIOS if arguments.only is None or one.name in arguments.only]
+    absent = {one.name: reason for one in wanted if (reason := one.missing())}
+    for name, reason in absent.items():
+        console.print(f"[yellow]skipped {name}: {reason}[/yellow]")
+    skipped |= absent
+    scenarios = [one for one in wanted if one.name not in absent]
     if arguments.quick:
         scenarios = [one.scaled(QUICK_SHARE) for one in scenarios]
     rounds = arguments.rounds or (1 if arguments.quick else 3)

@@ -22,10 +22,9 @@ from harness.runner import Result
 from harness.scenarios import UNIT_NAMES
 from harness.targets import BENCH, Target
 
-BASELINE = "nginx"
 COLUMNS = (
     "min .. max",
-    "ratio to nginx",
+    "ratio",
     "limit",
     "requests/s",
     "first token ms p50 / p99",
@@ -36,7 +35,8 @@ COLUMNS = (
 
 
 def baseline_of(result: Result, results: Sequence[Result]) -> float | None:
-    same = (one for one in results if one.scenario.name == result.scenario.name and one.target.name == BASELINE)
+    scenario = result.scenario
+    same = (one for one in results if one.scenario.name == scenario.name and one.target.name == scenario.baseline)
     return next((one.value for one in same if not one.failure), None)
 
 
@@ -95,7 +95,8 @@ def print_tables(results: Sequence[Result], console: Console) -> None:
     for name in dict.fromkeys(result.scenario.name for result in results):
         group = [result for result in results if result.scenario.name == name]
         scenario = group[0].scenario
-        table = Table(title=f"{name}: {scenario.about}", title_justify="left", title_style="bold")
+        title = f"{name}: {scenario.about} (ratio: to {scenario.baseline})"
+        table = Table(title=title, title_justify="left", title_style="bold")
         table.add_column("target")
         for column in (UNIT_NAMES[scenario.unit], *COLUMNS):
             table.add_column(column, justify="right")
@@ -145,13 +146,36 @@ def machine() -> dict[str, Any]:
 
 
 def print_summary(results: Sequence[Result], console: Console) -> None:
-    """One line per target, one column per scenario, as Markdown: ready for docs/reference/benchmarks.md."""
+    """One line per target, one column per scenario, as Markdown: ready for docs/reference/benchmarks.md.
+
+    Scenarios with a baseline of their own come after, one line each.
+    """
+    own = [result for result in results if result.scenario.baseline != "nginx"]
+    results = [result for result in results if result not in own]
+    if own:
+        print_own_baselines(own, console)
+    if not results:
+        return
     scenarios = {result.scenario.name: result.scenario for result in results}
     console.print("\n| target | " + " | ".join(f"{name}: {UNIT_NAMES[one.unit]}" for name, one in scenarios.items()) + " |")
     console.print("|---|" + "---:|" * len(scenarios))
     for target in dict.fromkeys(result.target.name for result in results):
         cells = {result.scenario.name: cell(result, results) for result in results if result.target.name == target}
         console.print(f"| {target} | " + " | ".join(cells.get(name, "") for name in scenarios) + " |")
+
+
+def print_own_baselines(results: Sequence[Result], console: Console) -> None:
+    console.print("\n| scenario | unit | baseline | measured | limit |\n|---|---|---:|---:|---|")
+    for result in results:
+        if result.target.name != "streamward":
+            continue
+        words, kept = verdict(result, results)
+        base = baseline_of(result, results)
+        mark = {True: ", kept", False: ", missed", None: ""}[kept]
+        console.print(
+            f"| {result.scenario.name} | {UNIT_NAMES[result.scenario.unit]} | {number(base)} | {cell(result, results)} "
+            f"| {words}{mark} |"
+        )
 
 
 def cell(result: Result, results: Sequence[Result]) -> str:
@@ -178,7 +202,8 @@ def to_json(
                 "unit": result.scenario.unit,
                 "value": result.value,
                 "p99": result.p99,
-                "ratio_to_nginx": ratio(result, results),
+                "baseline": result.scenario.baseline,
+                "ratio": ratio(result, results),
                 "limit_kept": verdict(result, results)[1],
                 "clients": result.scenario.connections,
                 "failure": result.failure,

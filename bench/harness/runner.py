@@ -45,11 +45,15 @@ def run_all(scenarios: Sequence[Scenario], targets: Sequence[Target], *, rounds:
     with tempfile.TemporaryDirectory(prefix="streamward-bench-") as scratch, ExitStack() as stack:
         mock_port = stack.enter_context(mock_upstream(cores, Path(scratch)))
         for scenario in scenarios:
-            chosen = [target for target in targets if scenario.targets is None or target.name in scenario.targets]
+            chosen = [target for target in targets if runs(target, scenario)]
             if scenario.hold:  # memory of nothing is nothing
                 chosen = [target for target in chosen if target.name != "direct"]
             results += run_scenario(scenario, chosen, Path(scratch), cores, mock_port, rounds=rounds, say=say)
     return results
+
+
+def runs(target: Target, scenario: Scenario) -> bool:
+    return target.everywhere if scenario.targets is None else target.name in scenario.targets
 
 
 def run_scenario(
@@ -100,8 +104,10 @@ def started(result: Result, scratch: Path, cores: Cores, mock_port: int, stack: 
 
 
 def subtract_direct(results: Sequence[Result]) -> None:
-    """Turn times to first token into times added to those of direct, round by round."""
-    direct = next((result for result in results if result.target.name == "direct"), None)
+    """Turn times to first token into times added to those of direct (or of our own baseline), round by round."""
+    name = next((result.scenario.baseline for result in results), "")
+    zero_point = "direct" if name == "nginx" else name
+    direct = next((result for result in results if result.target.name == zero_point), None)
     if direct is None or direct.scenario.unit != "added_ttft_us":
         return
     base = list(direct.rounds)

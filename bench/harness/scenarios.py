@@ -7,8 +7,9 @@ the model id (`bench-TOKENS-PACE_MS`, see load/mock_upstream.c); everything else
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 Unit = Literal["us_per_request", "us_per_event", "kb_per_stream", "added_ttft_us"]
 
@@ -31,7 +32,7 @@ FRAMING_EVENTS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """What streamward promises: at most *ratio* times nginx in the same run, or *value* (and *p99*) in the unit."""
+    """What streamward promises: at most *ratio* times the baseline in the same run, or *value* (and *p99*) in the unit."""
 
     ratio: float | None = None
     value: float | None = None
@@ -59,8 +60,10 @@ class Scenario:
     extra_body: tuple[tuple[str, object], ...] = ()
     terminal: str = "[DONE]"  # in the last event of a complete stream
     content: str = '"content":"'  # in an event with text, up to the opening quote
-    streamward_config: str = ""  # TOML appended to the gateway's configuration
-    targets: frozenset[str] | None = None  # None: all; dialects nginx cannot translate name theirs
+    streamward_config: str = ""  # TOML appended to the gateway's configuration; {directory} and {redis} are filled in
+    service: Literal["", "redis"] = ""  # a server that the harness starts beside the gateway, on the other cores
+    targets: frozenset[str] | None = None  # None: all that run everywhere; dialects nginx cannot translate name theirs
+    baseline: str = "nginx"  # the target that ratios are taken to, in the same scenario
     limit: Limit | None = None
 
     def body(self, model: str) -> bytes:
@@ -69,6 +72,12 @@ class Scenario:
             # Asked for, so that every target relays the same bytes: the gateway always asks the upstream for it.
             request |= {"stream": True, "stream_options": {"include_usage": True}}
         return json.dumps(request).encode()
+
+    def missing(self) -> str | None:
+        """Why it cannot run here and what to do about it; None when it can."""
+        if self.service == "redis" and not redis_binary():
+            return "redis-server is not installed: apt-get install redis-server, or your system's package"
+        return None
 
     def scaled(self, share: float) -> Scenario:
         """The same work in a smaller amount: for slow targets and quick runs."""
@@ -86,6 +95,38 @@ class Scenario:
     def is_open_load(self) -> bool:
         """Whether the number of connections sets the rate, not the speed of the target."""
         return bool(self.hold or self.think_ms or not self.model.endswith("-0"))
+
+
+def redis_binary() -> str:
+    return shutil.which("redis-server") or shutil.which("valkey-server") or ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """A store of durable streams, and what it may cost beside the plain path."""
+
+    name: str
+    url: str
+    ratio: float | None  # CPU per event
+    ttft: Limit
+    service: Literal["", "redis"] = ""
+
+
+STORES = (
+    Store(name="memory", url="memory", ratio=1.3, ttft=Limit(value=1_000.0)),
+    Store(name="sqlite", url="sqlite:{directory}/streams.db", ratio=2.0, ttft=Limit(value=1_000.0)),
+    Store(name="disk", url="sqlite:{directory}/streams.db?level=disk", ratio=None, ttft=Limit(value=5_000.0, p99=5_000.0)),
+    Store(name="redis", url="{redis}", ratio=3.0, ttft=Limit(value=1_000.0), service="redis"),
+)
+
+
+def durable(store: Store, name: str, about: str, unit: Unit, limit: Limit, **load: Any) -> Scenario:
+    """A scenario in which every stream is kept in *store*, beside the same gateway that keeps none."""
+    return Scenario(
+        name=name, about=about, unit=unit, limit=limit, service=store.service, baseline="streamward-plain",
+        targets=frozenset({"streamward", "streamward-plain"}), headers=("x-streamward-resumable: 1",),
+        streamward_config=f'[streams]\nstore = "{store.url}"\ndurable = "always"\n', **load,
+    )  # fmt: skip
 
 
 SCENARIOS = (
@@ -158,4 +199,30 @@ SCENARIOS = (
         events=4 + FRAMING_EVENTS,
         limit=Limit(value=300.0, p99=2_000.0),
     ),
-)
+    *(
+        durable(
+            store, f"durable_{store.name}", f"500 durable streams in {store.name}, a token each 20 ms", "us_per_event",
+            Limit(ratio=store.ratio), model="bench-250-20", warmup_model="bench-10-20", warmup_requests=1_000,
+            connections=500, requests=500, ramp_ms=100, events=250 + FRAMING_EVENTS,
+        )
+        for store in STORES
+        if store.ratio is not None
+    ),
+    *(
+        durable(
+            store, f"durable_{store.name}_ttft", f"time to first token beside the plain path, durable in {store.name}",
+            "added_ttft_us", store.ttft, model="bench-4-0", warmup_requests=400, connections=2, requests=1_000, think_ms=5,
+            events=4 + FRAMING_EVENTS,
+        )
+        for store in STORES
+    ),
+    *(
+        durable(
+            store, f"durable_{store.name}_idle", f"5,000 open durable streams in {store.name} after their first token",
+            "kb_per_stream", Limit(value=64.0), model="bench-idle", connections=5_000, requests=5_000, ramp_ms=4_000,
+            hold=True, rounds=1,
+        )
+        for store in STORES
+        if store.ratio is not None
+    ),
+)  # fmt: skip

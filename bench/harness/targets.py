@@ -13,12 +13,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.process import Cores, accepts, free_port, spawn, wait_ready
-from harness.scenarios import Scenario
+from harness.scenarios import Scenario, redis_binary
 
 BENCH = Path(__file__).resolve().parent.parent
 CLIENT_KEY = "bench-key"
@@ -45,6 +45,7 @@ class Target:
     about: str
     model_prefix = ""
     reuses_connections = False  # whether to hold it to that
+    everywhere = True  # in scenarios that name no targets
     share = 1.0  # of a scenario's load: one a hundred times slower would take minutes for what nginx does in seconds
 
     def missing(self) -> str | None:
@@ -137,13 +138,15 @@ class Streamward(Target):
     @contextmanager
     def start(self, place: Place, scenario: Scenario) -> Iterator[Running]:
         port, config, log = free_port(), place.directory / "streamward.toml", place.directory / "streamward.log"
-        config.write_text(self.config(place, scenario))
         command: list[str | Path] = [*self.command(), "serve", "--config", config, "--port", str(port)]
-        with spawn(command, cores=place.cores.gateway, log=log, interrupt=self.interrupt) as process:
+        with ExitStack() as stack:
+            redis = stack.enter_context(redis_server(place)) if scenario.service == "redis" else ""
+            config.write_text(self.config(place, scenario, redis))
+            process = stack.enter_context(spawn(command, cores=place.cores.gateway, log=log, interrupt=self.interrupt))
             wait_ready(process, lambda: responds(port, "/healthz"), log=log)
             yield Running(port, process.pid)
 
-    def config(self, place: Place, scenario: Scenario) -> str:
+    def config(self, place: Place, scenario: Scenario, redis: str = "") -> str:
         return f"""[auth]
 keys = ["{CLIENT_KEY}"]
 
@@ -152,8 +155,36 @@ base_url = "http://127.0.0.1:{place.mock_port}/v1"
 dialect = "chat_completions"
 api_key = "{UPSTREAM_KEY}"
 
-{scenario.streamward_config}
+[storage]
+url = "sqlite:{place.directory}/state.db"
+
+{self.tables(scenario).replace("{directory}", str(place.directory)).replace("{redis}", redis)}
 """
+
+    def tables(self, scenario: Scenario) -> str:
+        return scenario.streamward_config
+
+
+class StreamwardPlain(Streamward):
+    name = "streamward-plain"
+    about = "the gateway without the scenario's own settings: what durable streams are compared with"
+    everywhere = False
+
+    def tables(self, scenario: Scenario) -> str:
+        return '[streams]\ndurable = "never"\n'
+
+
+@contextmanager
+def redis_server(place: Place) -> Iterator[str]:
+    """A private Redis with an append-only file synced each second, on the cores of mock and load; yields its URL."""
+    path, log = place.directory / "redis", place.directory / "redis.log"
+    command: list[str | Path] = [
+        redis_binary(), "--port", "0", "--unixsocket", path, "--dir", place.directory, "--save", "", "--appendonly", "yes",
+        "--appendfsync", "everysec",
+    ]  # fmt: skip
+    with spawn(command, cores=place.cores.others, log=log) as process:
+        wait_ready(process, lambda: "eady to accept connections" in log.read_text(errors="replace"), log=log)
+        yield f"unix://{path}"
 
 
 class StarletteHttpx(Target):
@@ -189,4 +220,6 @@ def responds(port: int, path: str) -> bool:
         connection.close()
 
 
-TARGETS: dict[str, Target] = {target.name: target for target in (Direct(), Nginx(), Streamward(), StarletteHttpx())}
+TARGETS: dict[str, Target] = {
+    target.name: target for target in (Direct(), Nginx(), Streamward(), StreamwardPlain(), StarletteHttpx())
+}

@@ -7,16 +7,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.measure import Round
-from harness.process import cpu_s, rss_kb, stop, tree
+from harness.process import Cores, cpu_s, rss_kb, stop, tree
 from harness.report import ratio, verdict
-from harness.runner import Result, broken, subtract_direct
+from harness.runner import Result, broken, runs, subtract_direct
 from harness.scenarios import SCENARIOS, Scenario
-from harness.targets import TARGETS
+from harness.targets import TARGETS, Place, Streamward
+from streamward.gateway.config import parse
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the harness reads /proc")
 
@@ -140,3 +142,48 @@ def test_cpu_of_children_that_ended_stays_counted() -> None:
 
     assert len(members) == 1
     assert used >= 0.2
+
+
+def test_durable_streams_are_compared_with_our_own_plain_path() -> None:
+    """nginx keeps nothing, so its figure says nothing here."""
+    ours = result("streamward", "durable_sqlite", 30.0)
+    results = [ours, result("streamward-plain", "durable_sqlite", 16.0), result("nginx", "durable_sqlite", 1.0)]
+
+    assert ratio(ours, results) == 30.0 / 16.0
+    assert verdict(ours, results) == ("ratio <= 2", True)
+
+
+def test_time_to_first_token_of_durable_streams_is_counted_from_the_plain_path() -> None:
+    plain = Result(SCENARIO["durable_redis_ttft"], TARGETS["streamward-plain"], rounds(300.0, p99=900.0))
+    ours = Result(SCENARIO["durable_redis_ttft"], TARGETS["streamward"], rounds(950.0, p99=2_000.0))
+
+    subtract_direct([ours, plain])
+
+    assert (ours.value, ours.p99) == (650.0, 1_100.0)
+
+
+def test_a_scenario_that_needs_redis_says_so_where_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert "apt-get install redis-server" in (SCENARIO["durable_redis"].missing() or "")
+    assert SCENARIO["durable_sqlite"].missing() is None
+
+
+def test_the_plain_gateway_runs_only_where_it_is_compared_with() -> None:
+    with_plain = {scenario.name for scenario in SCENARIOS if runs(TARGETS["streamward-plain"], scenario)}
+
+    assert {"durable_memory", "durable_sqlite", "durable_redis"} <= with_plain
+    assert not with_plain & {"small", "long", "paced", "json", "idle", "ttft"}
+    assert not any(runs(TARGETS["nginx"], SCENARIO[name]) for name in with_plain)
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite", "redis"])
+def test_the_gateway_takes_the_configuration_of_durable_scenarios(store: str, tmp_path: Path) -> None:
+    place = Place(Cores(frozenset(), frozenset()), tmp_path, 1)
+    target = TARGETS["streamward"]
+    assert isinstance(target, Streamward)
+
+    config = parse(target.config(place, SCENARIO[f"durable_{store}"], "unix:///x"), "bench.toml", {})
+
+    urls = {"memory": "memory", "sqlite": f"sqlite:{tmp_path}/streams.db", "redis": "unix:///x"}
+    assert (config.streams.store, config.streams.durable) == (urls[store], "always")
