@@ -57,6 +57,8 @@ class Generation:
         self.stream: ModelStream | None = None
         self.runs: ToolRuns | None = None
         self.current: StepStream | None = None
+        self.cut: Step | None = None
+        """The step that an error or a stop cut."""
         self.deadlines: Deadlines | None = None
         self.failing = False
         """The model failed, and ``on_error`` will be told before the generation is over; else it is told at once."""
@@ -93,12 +95,17 @@ class Generation:
             await notify(callbacks.on_error, self.run.failure)
 
     def cancel(self) -> None:
-        if self.stream is not None:
-            self.stream.cancel()
-        if self.runs is not None:
-            self.runs.cancel()
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            stream.cancel()
+        runs, self.runs = self.runs, None
+        if runs is not None:
+            runs.cancel()
 
     def ended(self, terminal: Event) -> None:
+        if self.current is not None:
+            self.cut = self.current.build(len(self.steps), self.produced, self.plan.tools)
+            self.current = None
         if self.deadlines is not None:
             self.deadlines.close()
         if self.plan.telemetry is not None:
@@ -111,7 +118,9 @@ class Generation:
     def partial(self, reason: str = "", error: ErrorInfo | None = None) -> Partial:
         """What there is so far."""
         steps = list(self.steps)
-        if self.current is not None:
+        if self.cut is not None:
+            steps.append(self.cut)
+        elif self.current is not None:
             steps.append(self.current.build(len(steps), self.produced, self.plan.tools))
         return Partial(tuple(steps), steps[-1].text if steps else "", self.run.usage(), error, reason)
 

@@ -150,9 +150,10 @@ class Run:
             return
         if not self.events:
             self.add([Start()])
+        producer = self.producer
         self.add([*self.open_ends(), terminal], failure)
-        if self.producer is not None:
-            self.producer.cancel()
+        if producer is not None:
+            producer.cancel()
         if self.task is not None and not self.task.done():
             self.task.cancel()
 
@@ -205,8 +206,9 @@ class Run:
             self.terminal = last
             if isinstance(last, Error):
                 self.failure = failure or to_exception(last.error)
-            if self.producer is not None:
-                self.producer.ended(last)
+            producer, self.producer = self.producer, None  # no cycle: what is dropped is gone at once
+            if producer is not None:
+                producer.ended(last)
         if self.readers:
             self.wake()
 
