@@ -287,7 +287,7 @@ async def v4_custom(request: Request) -> Response:
         writer.annotation({"note": "n1"})
         writer.source("https://example.com/s1", id="s1", title="S1")
 
-        def done(_: Any) -> None:
+        def done(*_: Any) -> None:
             writer.data({"progress": 2})
             writer.annotation({"note": "n2"})
 

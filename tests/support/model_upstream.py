@@ -62,7 +62,8 @@ def calls(*pieces: list[bytes]) -> list[Step]:
 
 
 def failed(status: int, *fields: str) -> list[Step]:
-    return document({"error": {"message": f"key {SECRET} is wrong", "type": "x", "code": "y", "param": None}}, status, *fields)
+    error = {"message": f"key {SECRET} is wrong", "type": "x", "code": "y", "param": None}
+    return document({"error": error}, status, *fields)
 
 
 class Models:
@@ -74,7 +75,7 @@ class Models:
         self.step = asyncio.Event()
 
     async def serve(self, seen: Seen) -> None:
-        method, path, _ = seen.head.decode("latin-1").split(" ", 2)
+        path = seen.head.decode("latin-1").split(" ", 2)[1]
         if path == "/seen":
             await play(document([self.told(one) for one in self.seen]), seen)
         elif path == "/step":
@@ -104,7 +105,8 @@ class Models:
                     return
             await play([http_chunk(one) for one in END] + [b"0\r\n\r\n"], seen)
             return
-        await play(self.script(body["model"], body), seen)
+        if not await play(self.script(body["model"], body), seen):
+            raise ConnectionResetError("as the script says")  # the server closes the connection
 
     def script(self, model: str, body: dict[str, Any]) -> list[Step]:
         messages = body["messages"]
@@ -132,8 +134,8 @@ ANSWERS: dict[str, Any] = {
         ROLE, delta(reasoning_content="Let me "), delta(reasoning_content="think."), delta("42"), *END
     ),
     "function": lambda: stream(
-        ROLE, delta(function_call={"name": "weather", "arguments": ""}), delta(function_call={"arguments": '{"city":"Rome"}'}),
-        delta(finish="function_call"), DONE,
+        ROLE, delta(function_call={"name": "weather", "arguments": ""}),
+        delta(function_call={"arguments": '{"city":"Rome"}'}), delta(finish="function_call"), DONE,
     ),
     "drop": lambda: [*stream(ROLE, delta("Hel"), end=False), Fault.RESET],
     "cut": lambda: stream(ROLE, delta("Hel")),
@@ -210,7 +212,8 @@ def example(program: Path, *command: str, **environ: str) -> Iterator[str]:
     try:
         deadline = time.monotonic() + 20
         while True:
-            assert process.poll() is None and time.monotonic() < deadline, f"{program.name} did not start"
+            assert time.monotonic() < deadline, f"{program.name} did not start"
+            assert process.poll() is None, f"{program.name} ended"
             with socket.socket() as sock:
                 if sock.connect_ex(("127.0.0.1", port)) == 0:
                     break
