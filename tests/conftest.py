@@ -6,7 +6,13 @@ Tests of deadlines, cancellation within milliseconds, or real processes under ki
 
 from __future__ import annotations
 
+import signal
+
 import pytest
+
+# A shell that runs us in the background has SIGINT ignored, and our children would inherit that: tests that press Ctrl-C
+# would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TIMED = (
     "tests/functions/", "tests/soak/", "tests/bench/", "tests/cli/test_stream_tools.py",
