@@ -19,7 +19,7 @@ def test_every_entry_is_dated_and_sane():
     for key, card in found.models.items():
         assert key.partition("/")[0] in PROVIDERS, key
         assert datetime.date(2025, 1, 1) < datetime.date.fromisoformat(card.as_of), key
-        assert 0 <= card.price.input < 1000 and 0 <= card.price.output < 2000, key  # noqa: PT018 - names the key
+        assert 0 <= card.price.input < 1000 and 0 <= card.price.output < 2000, key
         assert card.price.cached_input is None or card.price.cached_input <= card.price.input, key
         assert card.context is None or 100 < card.context <= 20_000_000, key
         assert card.max_output is None or (card.context or card.max_output) >= card.max_output, key

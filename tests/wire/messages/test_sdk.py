@@ -106,7 +106,7 @@ def test_error_in_mid_stream_raises():
     events: list[Event] = [Start(), TextStart("0"), TextDelta("0", "a"), TextEnd("0"), broken]
     sdk = client(encode(messages, events), "text/event-stream")
 
-    with sdk.messages.stream(**ASK) as stream:  # type: ignore[arg-type] # noqa: SIM117
+    with sdk.messages.stream(**ASK) as stream:  # type: ignore[arg-type]
         with pytest.raises(anthropic.APIStatusError, match="broke"):
             stream.get_final_message()
 
