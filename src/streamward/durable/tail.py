@@ -95,8 +95,13 @@ class Tail:
         if self._paused or self._fetching or self._busy or self._done:
             return  # whoever set the flag looks at the feed's head afterwards
         if first == self.next and frames:
+            # As `_deliver`, written out: this is the path of every token.
             self._busy = True
-            self._deliver(frames)
+            self.next = first + len(frames)
+            try:
+                self._sink.on_frames(frames, first)
+            except Exception as exc:
+                self._drop(exc)
             self._busy = False
         if self.next < self._feed.head or self._feed.ending is not None:
             self.run()
@@ -154,10 +159,13 @@ class Tail:
         try:
             call(*args)
         except Exception as exc:
-            self.close()
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": f"a reader of stream {self._feed.id} failed and was dropped", "exception": exc}
-            )
+            self._drop(exc)
+
+    def _drop(self, exc: Exception) -> None:
+        self.close()
+        asyncio.get_running_loop().call_exception_handler(
+            {"message": f"a reader of stream {self._feed.id} failed and was dropped", "exception": exc}
+        )
 
 
 class TailReader:
