@@ -72,15 +72,17 @@ class Models:
     def __init__(self) -> None:
         self.seen: list[Seen] = []
         self.busy = 0
-        self.step = asyncio.Event()
+        self.steps = 0
+        self.stepped = asyncio.Event()
 
     async def serve(self, seen: Seen) -> None:
         path = seen.head.decode("latin-1").split(" ", 2)[1]
         if path == "/seen":
             await play(document([self.told(one) for one in self.seen]), seen)
         elif path == "/step":
-            self.step.set()
-            self.step = asyncio.Event()
+            self.steps += 1
+            self.stepped.set()
+            self.stepped = asyncio.Event()
             await play(document({}), seen)
         elif path == "/forget":
             self.seen.clear()
@@ -98,9 +100,11 @@ class Models:
         body = seen.json()
         if body["model"] == "stepped":
             await seen.write(SSE + http_chunk(ROLE))
-            for token in TOKENS:
+            begun = self.steps
+            for number, token in enumerate(TOKENS, 1):
                 await seen.write(http_chunk(delta(token)))
-                await next_of(self.step, seen)
+                while self.steps < begun + number and not seen.gone.is_set():
+                    await next_of(self.stepped, seen)
                 if seen.gone.is_set():
                     return
             await play([http_chunk(one) for one in END] + [b"0\r\n\r\n"], seen)
