@@ -29,7 +29,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 if have npm; then
-  for folder in tests/node tests/aisdk/*/; do
+  for folder in tests/node tests/aisdk/*/ examples/*/; do
     folder=${folder%/}
     [ -f "$folder/package-lock.json" ] || continue
     if [ ! -e "$folder/node_modules/.stamp" ] || [ "$folder/package-lock.json" -nt "$folder/node_modules/.stamp" ]; then

@@ -30,6 +30,8 @@ COMPLETIONS = [
     *(f"/v{v}/api/{name}" for v in (4, 5, 6, 7) for name in ("completion", "completion-text")),
 ]  # fmt: skip
 
+pytestmark = pytest.mark.xdist_group("conformance")
+
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[ModelUpstream]:

@@ -29,6 +29,8 @@ http {{
 """
 HTML = '<!doctype html><meta charset="utf-8"><div id="root"></div><script>{script}</script>'
 
+pytestmark = pytest.mark.xdist_group("conformance-browser")
+
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[ModelUpstream]:

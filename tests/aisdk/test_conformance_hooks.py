@@ -18,6 +18,8 @@ PLAIN = {"text": HELLO, "roles": ["user", "assistant"]}
 STEPS = ["Hello", "Hello, ", "Hello, wörld", HELLO]
 SHOWN_BY_7 = "Error: tool exploded: internal detail"
 
+pytestmark = pytest.mark.xdist_group("conformance-hooks")
+
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[ModelUpstream]:
