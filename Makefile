@@ -51,7 +51,7 @@ bench: setup  ## measure CPU, latency and memory beside nginx
 	$(BIN)/python bench/run.py $(BENCH)
 
 soak: setup $(VENV)/dev.stamp  ## crash test of durable streams: make soak SECONDS=600 [SOAK="--clients 200"]
-	PYTHONPATH=tests $(BIN)/python -m soak --seconds $${SECONDS:-120} $(SOAK)
+	PYTHONPATH=tests $(BIN)/python -m soak --seconds $(or $(SECONDS),120) $(SOAK)
 
 wheel: setup  ## build sdist and wheel into dist/
 	$(UV) build --out-dir dist
