@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,9 +25,14 @@ pytestmark = pytest.mark.xdist_group("react-chat")
 def built() -> Path:
     if shutil.which("npm") is None:
         pytest.skip("npm is not installed")
-    if not (PROJECT / "node_modules" / "vite").is_dir():
-        subprocess.run(["npm", "ci"], cwd=PROJECT, check=True, capture_output=True, timeout=110)
-    subprocess.run(["npm", "run", "build"], cwd=PROJECT, check=True, capture_output=True, timeout=60)
+    sources = [*PROJECT.glob("*.*"), *PROJECT.glob("src/*")]
+    page = PROJECT / "dist" / "index.html"
+    with open(Path(tempfile.gettempdir()) / "streamward-react-chat.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
+        if not (PROJECT / "node_modules" / "vite").is_dir():
+            subprocess.run(["npm", "ci"], cwd=PROJECT, check=True, capture_output=True, timeout=110)
+        if not page.exists() or page.stat().st_mtime < max(source.stat().st_mtime for source in sources):
+            subprocess.run(["npm", "run", "build"], cwd=PROJECT, check=True, capture_output=True, timeout=60)
     return PROJECT / "dist"
 
 
