@@ -99,7 +99,7 @@ def judge(log: Log, model: Model, homes: set[int], fates: Fates) -> list[str]:
             found.append(f"{log.error} with {len(log.text)} of the {len(said)} characters that came before")
     elif log.error == INTERRUPTED:
         if not homes & fates.killed:
-            found.append("interrupted, though its worker lives")
+            found.append(f"interrupted, though its worker {'was only stopped' if homes & fates.stopped else 'lives'}")
     elif log.error == SHUTDOWN:
         if not homes & fates.stopped:
             found.append("server_shutdown, though its worker was not stopped")

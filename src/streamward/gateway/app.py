@@ -207,6 +207,8 @@ class Gateway:
 
     async def stop(self) -> None:
         self.ready = False
+        if self.owns_process and self.active:
+            await self.finish_calls()
         for task in list(self.background):
             task.cancel()
         if self.lag_timer is not None:
@@ -247,6 +249,13 @@ class Gateway:
             return
         self.draining = True
         self.loop.call_later(self.config.server.drain_s, self.end_all)
+
+    async def finish_calls(self) -> None:
+        """Durable calls whose clients are gone hold no connection: the server did not wait for them, so we do."""
+        self.begin_drain()
+        deadline = self.loop.time() + self.config.server.drain_s + END_S
+        while self.active and self.loop.time() < deadline:  # noqa: ASYNC110 - at the end of a process, once
+            await asyncio.sleep(0.02)
 
     def end_all(self) -> None:
         for exchange in list(self.active):
@@ -519,6 +528,7 @@ EXPOSED = (
     b"x-ratelimit-reset-tokens",
 )
 LAG_PERIOD_S = 1.0
+END_S = 2.0  # beyond the drain, for calls to hear that it is over
 MIN_TIMED_S = 0.05  # shorter answers say nothing about a target's speed
 GC_YOUNG = 10_000  # allocations; reference counts free what streams make, cycles are rare
 PREFLIGHT = render_fields(
