@@ -18,7 +18,8 @@ TIMED = (
     "tests/functions/", "tests/soak/", "tests/bench/", "tests/cli/test_stream_tools.py",
     "tests/cli/test_serving_functions.py",
     "tests/gateway/test_leaving.py", "tests/gateway/test_slow_reader.py", "tests/gateway/test_abuse.py",
-    "tests/gateway/test_durable_workers.py", "tests/gateway/test_durable_shutdown.py", "tests/durable/test_crash", "tests/upstream/test_local.py",
+    "tests/gateway/test_durable_workers.py", "tests/gateway/test_durable_shutdown.py",
+    "tests/durable/test_crash", "tests/upstream/test_local.py",
     "tests/playground/test_page.py", "tests/engine/test_stopping.py", "tests/engine/test_respond.py",
     "tests/engine/test_model_calls.py", "tests/engine/test_twin.py", "tests/aisdk/test_conformance", "tests/examples/",
 )  # fmt: skip
