@@ -20,7 +20,7 @@ pytestmark = pytest.mark.xdist_group("docs")
 
 ROOT = Path(__file__).parents[2]
 PAGES = (
-    "README.md", "docs/reference/commands.md", "docs/reference/sdk.md",
+    "README.md", "docs/start/first-stream.md", "docs/reference/commands.md", "docs/reference/sdk.md",
 )  # fmt: skip
 PYTHON = re.compile(r"^```python\n(.*?)^```\n(?:```text\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
 CONSOLE = re.compile(r"^```(?:console|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
