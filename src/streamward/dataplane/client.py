@@ -227,7 +227,7 @@ class Connection(asyncio.Protocol):
     def send(self, call: UpstreamCall) -> None:
         self.call = call
         self.reset()
-        self.transport.write(call.data)
+        self.pool.outbox.send(self.transport, call.data)
 
     def drop(self) -> None:
         """Close at once; the peer learns of it now, not when a buffer empties."""

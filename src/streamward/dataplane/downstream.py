@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from streamward.dataplane.bridge import AsgiExchange
 from streamward.dataplane.exchange import App, Exchange, Request, render_fields, status_line
 from streamward.dataplane.head import BadRequest, ChunkedBody, Head, Limits, parse_head, split_target
+from streamward.dataplane.outbox import outbox_of
 from streamward.dataplane.ticker import ticker_of
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Downstream(asyncio.Protocol):
         self.app_state = app_state
         self.loop = _loop or asyncio.get_running_loop()
         self.ticker = ticker_of(self.loop)
+        self.outbox = outbox_of(self.loop)
         self.transport: asyncio.Transport = None  # type: ignore[assignment] # set by connection_made
         self.client: tuple[str, int] | None = None
         self.server: tuple[str, int | None] | None = None
@@ -128,6 +130,7 @@ class Downstream(asyncio.Protocol):
         before they read. So: FIN first, then read and drop until theirs comes (RFC 9112 9.6).
         """
         self.closing = True
+        self.outbox.flush()
         self.deadline = self.loop.time() + LINGER_S
         if not linger or not self.transport.can_write_eof() or self.transport.is_closing():
             self.transport.close()
@@ -223,7 +226,7 @@ class Downstream(asyncio.Protocol):
         if exchange.body_timeout_s:
             self.deadline = self.loop.time() + exchange.body_timeout_s
         if head.by_name.get(b"expect", b"").lower() == b"100-continue" and not self.started:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.outbox.send(self.transport, b"HTTP/1.1 100 Continue\r\n\r\n")
         if self.write_paused:
             exchange.pause()
         early, self.buffer = self.buffer, b""
@@ -263,6 +266,7 @@ class Downstream(asyncio.Protocol):
         raw += [b"%b: %b\r\n" % field for field in request.header_list]
         raw += [b"\r\n", self.buffer]
         ws_class: Any = self.config.ws_protocol_class
+        self.outbox.flush()
         protocol = ws_class(config=self.config, server_state=self.server_state, app_state=self.app_state)
         protocol.connection_made(self.transport)
         protocol.data_received(b"".join(raw))
@@ -287,7 +291,7 @@ class Downstream(asyncio.Protocol):
             )  # fmt: skip
             fields = b"content-type: application/json\r\nx-content-type-options: nosniff\r\n"
         head = b"%b%bcontent-length: %d\r\nconnection: close\r\n\r\n" % (status_line(status), fields, len(body))
-        self.transport.write(head + body)
+        self.outbox.send(self.transport, head + body)
         self.serving = False
         self.finished = True
         self.close(linger=True)
@@ -332,11 +336,11 @@ class Downstream(asyncio.Protocol):
             data = self.head + data
             self.head = None
         if data:
-            self.transport.write(data)
+            self.outbox.send(self.transport, data)
 
     def flush_head(self) -> None:
         if self.head is not None and not self.lost:
-            self.transport.write(self.head)
+            self.outbox.send(self.transport, self.head)
             self.head = None
 
     def finish(self, data: bytes = b"") -> None:
@@ -357,7 +361,7 @@ class Downstream(asyncio.Protocol):
             data = self.head + data
             self.head = None
         if data:
-            self.transport.write(data)
+            self.outbox.send(self.transport, data)
         self.end()
 
     def end(self) -> None:

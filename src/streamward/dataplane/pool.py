@@ -11,6 +11,7 @@ import contextlib
 import ssl
 
 from streamward.dataplane.client import Connection, Endpoint, Receiver, Timeouts, UpstreamCall
+from streamward.dataplane.outbox import outbox_of
 from streamward.dataplane.ticker import ticker_of
 from streamward.dataplane.tunnel import open_tunnel, proxy_of_environment
 
@@ -27,6 +28,7 @@ class Pool:
     def __init__(self, *, trust_env: bool = True) -> None:
         self.loop = asyncio.get_running_loop()
         self.ticker = ticker_of(self.loop)
+        self.outbox = outbox_of(self.loop)
         self.idle: dict[Endpoint, list[Connection]] = {}
         self.open: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
