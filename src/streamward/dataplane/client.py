@@ -79,6 +79,11 @@ class Receiver(Protocol):
 class UpstreamCall:
     """One request to an upstream. ``cancel`` may be called at any time, and closes the connection at once."""
 
+    __slots__ = (
+        "connecting", "connection", "data", "done", "endpoint", "got_bytes", "heard", "paused", "pool", "quiet_at",
+        "receiver", "reused", "timeouts", "total_at",
+    )  # fmt: skip
+
     def __init__(self, pool: Pool, endpoint: Endpoint, data: bytes, receiver: Receiver, timeouts: Timeouts) -> None:
         self.pool = pool
         self.endpoint = endpoint
@@ -197,6 +202,11 @@ class UpstreamCall:
 class Connection(asyncio.Protocol):
     """One connection to an endpoint, with at most one call on it."""
 
+    __slots__ = (
+        "answered", "answered_call", "call", "closed", "endpoint", "fields", "head_bytes", "headers", "idle_since", "in_head",
+        "inflate", "interim", "keeps_alive", "parser", "pieces", "pool", "raw_head_bytes", "transport", "until_close",
+    )  # fmt: skip
+
     def __init__(self, pool: Pool, endpoint: Endpoint) -> None:
         self.pool = pool
         self.endpoint = endpoint
@@ -246,8 +256,14 @@ class Connection(asyncio.Protocol):
         self.answered = True
         try:
             self.parser.feed_data(data)
-            if self.pieces:
-                self.deliver()
+            pieces = self.pieces
+            if pieces:
+                # The rule is one HTTP chunk in one read of an answer that goes on: no further call, no list made anew.
+                if len(pieces) == 1 and self.inflate is None and self.call is call and not call.done:
+                    call.heard = True
+                    call.receiver.data_received(pieces.pop())
+                else:
+                    self.deliver()
         except httptools.HttpParserCallbackError:
             log.exception("receiver_failed")  # a bug of ours, not of the provider
             self.drop()

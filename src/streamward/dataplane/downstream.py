@@ -40,6 +40,13 @@ log = logging.getLogger("streamward.server")
 class Downstream(asyncio.Protocol):
     """One client connection; also the sink of the response being served on it."""
 
+    __slots__ = (
+        "app", "app_state", "asgi_app", "body_done", "body_left", "buffer", "chunked_in", "chunked_out", "client", "closing",
+        "config", "deadline", "exchange", "finished", "head", "http_minor", "is_head", "length_left", "limits", "loop", "lost",
+        "outbox", "parsing", "read_paused", "scheme", "server", "server_state", "serving", "started", "ticker", "transport",
+        "write_paused",
+    )  # fmt: skip
+
     def __init__(
         self, config: Config, server_state: ServerState, app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,

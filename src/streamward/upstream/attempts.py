@@ -87,6 +87,11 @@ class Outcome(Protocol):
 class Attempts:
     """The tries of one call. A receiver for the data plane; talks to one :class:`Outcome`."""
 
+    __slots__ = (
+        "committed", "handle", "number", "on_failure", "outcome", "over", "paused", "policy", "position", "render", "stream",
+        "targets", "timer", "tried_at", "tries", "tries_here", "ttft_s",
+    )  # fmt: skip
+
     def __init__(
         self, targets: Sequence[Target], render: Callable[[Target], bytes], outcome: Outcome, *, stream: bool,
         on_failure: Callable[[Target, ErrorInfo], None] | None = None, policy: RetryPolicy = GATEWAY_POLICY,
@@ -202,6 +207,8 @@ class Attempts:
 class TryReceiver:
     """The data plane's receiver for one try; deaf once its try was given up."""
 
+    __slots__ = ("attempts", "error_body", "error_bytes", "error_head", "error_status", "number", "over")
+
     def __init__(self, attempts: Attempts, number: int) -> None:
         self.attempts = attempts
         self.number = number
@@ -241,10 +248,11 @@ class TryReceiver:
         )
 
     def data_received(self, data: bytes) -> None:
-        if not self.current():
+        attempts = self.attempts
+        if self.number != attempts.number:
             return
         if not self.error_status:
-            self.attempts.outcome.data_received(data)
+            attempts.outcome.data_received(data)
         elif self.error_bytes < MAX_ERROR_BODY:
             self.error_body.append(data)
             self.error_bytes += len(data)

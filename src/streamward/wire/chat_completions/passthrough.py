@@ -108,6 +108,11 @@ class ChoiceState:
 class Passthrough:
     """Relay (see ``streamward.wire.relay``) for the same dialect on both sides."""
 
+    __slots__ = (
+        "between_frames", "choices", "content", "ended", "error", "events", "finish_reason", "include_usage", "plain",
+        "profile", "reader", "rewritten", "stream_id", "usage", "usage_data",
+    )  # fmt: skip
+
     def __init__(
         self, profile: Profile, *, include_usage: bool = False, max_event_bytes: int = MAX_EVENT_BYTES
     ) -> None:
@@ -124,6 +129,7 @@ class Passthrough:
         self.usage: Usage | None = None
         self.events = 0
         self.stream_id = ""
+        self.rewritten = False  # the chunk just looked at is not what came: its usage was taken out
         self.usage_data = b""  # of the chunk that tells the caller, sent at the end
         self.between_frames = not profile.single_newline_frames  # the reader holds no piece of a frame
         self.plain = False  # one choice, under way: a plain text chunk can go out unseen
@@ -282,8 +288,6 @@ class Passthrough:
             self.content = True
         self.settle()
         return True
-
-    rewritten = False
 
     def take_usage(self, chunk: dict[str, Any]) -> bool:
         """Usage is accounted from wherever it stands and sent once, as a chunk of its own, at the end; False: none here."""
