@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamward.dataplane.bridge import AsgiExchange
 from streamward.dataplane.exchange import App, Exchange, Request, render_fields, status_line
-from streamward.dataplane.head import BadRequest, ChunkedBody, Head, Limits, parse_head, split_target
+from streamward.dataplane.head import BadRequest, ChunkedBody, Head, LastHead, Limits, parse_head, split_target
 from streamward.dataplane.outbox import outbox_of
 from streamward.dataplane.ticker import ticker_of
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 MAX_PIPELINED_BYTES = 64 << 10
 """Bytes of later requests we hold while one is being served; beyond, reading stops."""
+
+MAX_KEPT_HEAD = 2048
+"""Bytes of a head that is kept to compare the next one with: what SDKs send is a third of it, and idle connections are many."""
 
 LINGER_S = 5.0
 """How long a closing connection may take to send its last bytes, and to drop what the client still sends."""
@@ -42,9 +45,9 @@ class Downstream(asyncio.Protocol):
 
     __slots__ = (
         "app", "app_state", "asgi_app", "body_done", "body_left", "buffer", "chunked_in", "chunked_out", "client", "closing",
-        "config", "deadline", "exchange", "finished", "head", "http_minor", "is_head", "length_left", "limits", "loop", "lost",
-        "outbox", "parsing", "read_paused", "scheme", "server", "server_state", "serving", "started", "ticker", "transport",
-        "write_paused",
+        "config", "deadline", "exchange", "finished", "head", "http_minor", "is_head", "last_head", "length_left", "limits",
+        "loop", "lost", "outbox", "parsing", "read_paused", "scheme", "server", "server_state", "serving", "started",
+        "ticker", "transport", "write_paused",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +75,7 @@ class Downstream(asyncio.Protocol):
         self.lost = False
         self.write_paused = False
         self.read_paused = False
+        self.last_head: LastHead | None = None
         # of the request being served
         self.exchange: Exchange | None = None
         self.serving = False
@@ -190,11 +194,15 @@ class Downstream(asyncio.Protocol):
                 self.deadline = soon
             return False
         self.buffer = buffer[end + 4 :]
-        try:
-            head = parse_head(buffer[: end + 4], self.limits)
-        except BadRequest as bad:
-            self.refuse(bad.status, bad.code, bad.message)
-            return False
+        raw = buffer[: end + 4]
+        head = self.last_head.again(raw) if self.last_head is not None else None
+        if head is None:
+            try:
+                head = parse_head(raw, self.limits)
+            except BadRequest as bad:
+                self.refuse(bad.status, bad.code, bad.message)
+                return False
+            self.last_head = LastHead(raw, head) if len(raw) <= MAX_KEPT_HEAD else None
         self.begin(head)
         return True
 

@@ -7,6 +7,7 @@ bare CR, NUL, a space before the colon, folded lines, other transfer codings. No
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
@@ -20,10 +21,13 @@ FIELD = re.compile(rb"(" + TOKEN + rb"):(" + VALUE + rb")\r\n")
 VERSION = re.compile(rb"[^ \r\n]+ [^ \r\n]+ HTTP/(?!1\.[01]\r)\S+\r\n")
 ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[\t ]*([0-9]+)[\t ]*\r\n", re.IGNORECASE)
 HOST = re.compile(rb"[0-9A-Za-z.\-_~%!$&'()*+,;=\[\]:]*")
 
 MAX_CHUNK_LINE = 4096  # chunk extensions are allowed and ignored; nobody needs long ones
 MAX_TRAILER_BYTES = 8192
+MAX_KEPT_TARGETS = 256  # the routes of a server, many times over
+MAX_LENGTH_DIGITS = 18  # of Content-Length: far beyond any body, and no reader overflows
 
 
 class BadRequest(Exception):
@@ -85,6 +89,38 @@ def parse_head(data: bytes, limits: Limits) -> Head:
     return Head(method.decode(), target, version, fields, by_name, body_length(by_name, version), keep)
 
 
+class LastHead:
+    """The last head of a connection. A client sends the same again and again, but for the length of the body.
+
+    What differs in nothing else needs no second reading: the strictness of ``parse_head`` is in the bytes that are equal.
+    """
+
+    __slots__ = ("after", "before", "head", "place", "size")
+
+    def __init__(self, raw: bytes, head: Head) -> None:
+        self.head = head
+        found = CONTENT_LENGTH.search(raw) if head.content_length is not None else None
+        start, end = found.span(1) if found is not None else (len(raw), len(raw))
+        self.before, self.after, self.size = raw[:start], raw[end:], len(raw) - (end - start)
+        self.place = next((at for at, (name, _) in enumerate(head.fields) if name == b"content-length"), -1)
+
+    def again(self, raw: bytes) -> Head | None:
+        """The head that *raw* is, if it is the last one but for the length."""
+        if len(raw) < self.size or not raw.startswith(self.before) or not raw.endswith(self.after):
+            return None
+        last, length = self.head, raw[len(self.before) : len(raw) - len(self.after)]
+        if not length:
+            return last if self.place < 0 else None
+        if self.place < 0 or not length.isdigit() or len(length) > MAX_LENGTH_DIGITS:
+            return None
+        if length == last.fields[self.place][1]:
+            return last
+        fields = last.fields.copy()
+        fields[self.place] = (b"content-length", length)
+        by_name = last.by_name | {b"content-length": length}
+        return Head(last.method, last.target, last.minor, fields, by_name, int(length), last.keep_alive)
+
+
 def joined(fields: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     """Fields by name, repeated ones joined as RFC 9110 5.3 (and 6265 for cookies) say; some must not repeat."""
     by_name: dict[bytes, bytes] = {}
@@ -118,7 +154,7 @@ def body_length(by_name: dict[bytes, bytes], minor: int) -> int | None:
         return None
     if stated is None:
         return 0
-    if not stated.isdigit() or len(stated) > 18:
+    if not stated.isdigit() or len(stated) > MAX_LENGTH_DIGITS:
         raise BadRequest(400, "bad_framing", "Content-Length is not a whole number")
     return int(stated)
 
@@ -128,6 +164,7 @@ def keeps_alive(connection: bytes, minor: int) -> bool:
     return b"close" not in options if minor else b"keep-alive" in options
 
 
+@lru_cache(MAX_KEPT_TARGETS)
 def split_target(target: bytes) -> tuple[str, bytes, bytes]:
     """(decoded path, raw path, query) of a request target in origin, absolute or asterisk form."""
     if target[:1] != b"/":
