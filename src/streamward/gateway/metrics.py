@@ -1,18 +1,19 @@
 """Prometheus metrics of the gateway.
 
-Counting is a dictionary and a list increment (well below a microsecond); the prometheus client only renders. Labels
-come from what we resolved, never from raw request text, and their number is bounded.
+Counting a request is one dictionary lookup and a few additions to the :class:`Series` found there; the prometheus client
+only renders. Labels come from what we resolved, never from raw request text, and their number is bounded.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from streamward.gateway.records import Record
+from streamward.gateway.records import Ending, Record
 
 MAX_SERIES = 2000
 """Distinct label sets per metric; more are counted as ``other``."""
@@ -20,6 +21,10 @@ MAX_SERIES = 2000
 TTFT_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
 GAP_BUCKETS = (0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 5.0)
 DURATION_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0)
+
+
+SeriesKey: TypeAlias = tuple[str, int, str, Ending | None]
+"""Route, status, target, ending."""
 
 
 class Counter:
@@ -49,13 +54,13 @@ class Histogram:
         self.name, self.text, self.label, self.buckets = name, text, label, buckets
         self.counts: dict[str, list[float]] = {}
 
-    def observe(self, label: str, value: float) -> None:
+    def of(self, label: str) -> list[float]:
+        """The counts of *label*: one for each bucket, one above the last, and the sum of what was observed."""
         counts = self.counts.get(label)
         if counts is None:
             label = label if len(self.counts) < MAX_SERIES else "other"
             counts = self.counts.setdefault(label, [0.0] * (len(self.buckets) + 2))
-        counts[bisect_left(self.buckets, value)] += 1
-        counts[-1] += value
+        return counts
 
     def family(self) -> Metric:
         family = HistogramMetricFamily(self.name, self.text, labels=(self.label,))
@@ -69,17 +74,30 @@ class Histogram:
         return family
 
 
+def observe(counts: list[float], buckets: tuple[float, ...], value: float) -> None:
+    """Count *value* in *counts*, which are :meth:`Histogram.of` a label."""
+    counts[bisect_left(buckets, value)] += 1
+    counts[-1] += value
+
+
+class Series:
+    """What is counted of the requests that share route, status, target and ending; the counters sum over these."""
+
+    __slots__ = ("cost_usd", "duration", "fallbacks", "gap", "input_tokens", "output_tokens", "requests", "retries", "ttft")
+
+    def __init__(self, duration: list[float], ttft: list[float], gap: list[float]) -> None:
+        self.requests = self.retries = self.fallbacks = 0
+        self.input_tokens = self.output_tokens = 0
+        self.cost_usd = 0.0
+        self.duration, self.ttft, self.gap = duration, ttft, gap
+
+
 class Metrics:
     """All of the gateway's metrics; also a prometheus collector."""
 
     def __init__(self) -> None:
-        self.requests = Counter("streamward_requests", "Requests by route and status.", ("route", "status"))
-        self.endings = Counter("streamward_endings", "Calls by target and how they ended.", ("target", "ending"))
+        self.series: dict[SeriesKey, Series] = {}
         self.upstream_errors = Counter("streamward_upstream_errors", "Failed tries by target.", ("target", "code"))
-        self.retries = Counter("streamward_retries", "Tries beyond the first.", ("target",))
-        self.fallbacks = Counter("streamward_fallbacks", "Calls answered by another target than the first.", ("target",))
-        self.tokens = Counter("streamward_tokens", "Tokens as accounted.", ("target", "kind"))
-        self.cost = Counter("streamward_cost_usd", "Cost by target, where prices are known.", ("target",))
         self.ttft = Histogram("streamward_time_to_first_token_seconds", "Request to first token.", "target", TTFT_BUCKETS)
         self.gap = Histogram("streamward_inter_token_gap_seconds", "Mean gap of each stream.", "target", GAP_BUCKETS)
         self.duration = Histogram("streamward_request_duration_seconds", "Whole request.", "route", DURATION_BUCKETS)
@@ -93,31 +111,58 @@ class Metrics:
 
     def book(self, record: Record) -> None:
         """Count one finished request."""
-        self.requests.add(record.route, str(record.status))
-        self.duration.observe(record.route, record.duration_ms / 1000)
-        target = record.target
-        if not target:
+        key = (record.route, record.status, record.target, record.ending)
+        series = self.series.get(key) or self.new_series(key)
+        series.requests += 1
+        observe(series.duration, DURATION_BUCKETS, record.duration_ms / 1000)
+        if not record.target:
             return
-        self.endings.add(target, record.ending or "")
         if record.ttft_ms is not None:
-            self.ttft.observe(target, record.ttft_ms / 1000)
+            observe(series.ttft, TTFT_BUCKETS, record.ttft_ms / 1000)
             if record.stream and record.events > 1:
-                self.gap.observe(target, max(record.duration_ms - record.ttft_ms, 0.0) / 1000 / (record.events - 1))
-        if record.attempts > 1 + record.fallbacks:
-            self.retries.add(target, by=record.attempts - 1 - record.fallbacks)
+                observe(series.gap, GAP_BUCKETS, max(record.duration_ms - record.ttft_ms, 0.0) / 1000 / (record.events - 1))
+        series.retries += max(record.attempts - 1 - record.fallbacks, 0)
         if record.fallbacks and record.status < 400:
-            self.fallbacks.add(target)
-        if record.input_tokens:
-            self.tokens.add(target, "input", by=record.input_tokens)
-        if record.output_tokens:
-            self.tokens.add(target, "output", by=record.output_tokens)
-        if record.cost_usd:
-            self.cost.add(target, by=record.cost_usd)
+            series.fallbacks += 1
+        series.input_tokens += record.input_tokens or 0
+        series.output_tokens += record.output_tokens or 0
+        series.cost_usd += record.cost_usd or 0.0
+
+    def new_series(self, key: SeriesKey) -> Series:
+        if len(self.series) >= MAX_SERIES:
+            key = ("other", key[1], "other" if key[2] else "", key[3])
+            if key in self.series:
+                return self.series[key]
+        route, _, target, _ = key
+        ttft, gap = (self.ttft.of(target), self.gap.of(target)) if target else ([], [])
+        series = self.series[key] = Series(self.duration.of(route), ttft, gap)
+        return series
+
+    def totals(self) -> list[Counter]:
+        """The counters that sum over the series, as they stand."""
+        requests = Counter("streamward_requests", "Requests by route and status.", ("route", "status"))
+        endings = Counter("streamward_endings", "Calls by target and how they ended.", ("target", "ending"))
+        retries = Counter("streamward_retries", "Tries beyond the first.", ("target",))
+        fallbacks = Counter("streamward_fallbacks", "Calls answered by another target than the first.", ("target",))
+        tokens = Counter("streamward_tokens", "Tokens as accounted.", ("target", "kind"))
+        cost = Counter("streamward_cost_usd", "Cost by target, where prices are known.", ("target",))
+        for (route, status, target, ending), series in self.series.items():
+            requests.add(route, str(status), by=series.requests)
+            if not target:
+                continue
+            endings.add(target, ending or "", by=series.requests)
+            for counter, labels, value in (
+                (retries, (target,), series.retries), (fallbacks, (target,), series.fallbacks),
+                (tokens, (target, "input"), series.input_tokens), (tokens, (target, "output"), series.output_tokens),
+                (cost, (target,), series.cost_usd),
+            ):  # fmt: skip
+                if value:
+                    counter.add(*labels, by=value)
+        return [requests, endings, retries, fallbacks, tokens, cost]
 
     def collect(self) -> Iterable[Metric]:
-        for metric in vars(self).values():
-            if isinstance(metric, (Counter, Histogram)):
-                yield metric.family()
+        families: list[Counter | Histogram] = [*self.totals(), self.upstream_errors, self.ttft, self.gap, self.duration]
+        yield from (metric.family() for metric in families)
         for name, (text, read) in self.gauges.items():
             yield GaugeMetricFamily(name, text, value=read())
 

@@ -236,9 +236,12 @@ class TryReceiver:
 
     def wrong_answer(self, head: AnswerHead) -> ErrorInfo | None:
         """A 200 that is not what was asked for: a page, JSON instead of a stream, a stream instead of JSON."""
-        kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
-        module = dialect_module(self.attempts.target.upstream.dialect)
-        wanted = module.MEDIA_TYPE if self.attempts.stream else "application/json"
+        stated = head.headers.get("content-type", "")
+        attempts = self.attempts
+        wanted = dialect_module(attempts.target.upstream.dialect).MEDIA_TYPE if attempts.stream else "application/json"
+        if stated == wanted:
+            return None
+        kind = stated.partition(";")[0].strip().lower()
         if kind in (wanted, "") or (kind.endswith("+json") and wanted == "application/json"):
             return None
         if wanted == "application/x-ndjson" and kind in ("application/ndjson", "application/json", "application/jsonl"):

@@ -52,23 +52,25 @@ def parse_usage(value: Any, profile: Profile) -> Usage | None:
     """Usage as the waist counts it; ``None`` when *value* holds no figures."""
     if type(value) is not dict:
         return None
-    prompt, completion, total = (count(value.get(key)) for key in ("prompt_tokens", "completion_tokens", "total_tokens"))
+    prompt, completion = count(value.get("prompt_tokens")), count(value.get("completion_tokens"))
     if prompt is None and completion is None:
         return None
-    prompt_details = value.get("prompt_tokens_details")
-    completion_details = value.get("completion_tokens_details")
-    prompt_details = prompt_details if type(prompt_details) is dict else {}
-    completion_details = completion_details if type(completion_details) is dict else {}
-    cached = count(prompt_details.get("cached_tokens"))
-    if cached is None:
-        cached = count(value.get("prompt_cache_hit_tokens"))
-    reasoning = count(completion_details.get("reasoning_tokens"))
+    total = count(value.get("total_tokens"))
+    cached = written = reasoning = None
+    details = value.get("prompt_tokens_details")
+    if type(details) is dict:
+        cached, written = count(details.get("cached_tokens")), count(details.get("cache_write_tokens"))
+    if cached is None and "prompt_cache_hit_tokens" in value:
+        cached = count(value["prompt_cache_hit_tokens"])
+    details = value.get("completion_tokens_details")
+    if type(details) is dict:
+        reasoning = count(details.get("reasoning_tokens"))
     if profile.output_excludes_reasoning and completion is not None and reasoning:
         completion += reasoning
     stated = total if total is not None and total != (prompt or 0) + (completion or 0) else None
     return Usage(
         input_tokens=prompt, output_tokens=completion, cached_input_tokens=cached,
-        cache_write_tokens=count(prompt_details.get("cache_write_tokens")), reasoning_tokens=reasoning,
+        cache_write_tokens=written, reasoning_tokens=reasoning,
         total_tokens=stated, extra={NAME: value},
     )  # fmt: skip
 
