@@ -1,6 +1,7 @@
 """Provider ``local``: the engine of ``local`` as an upstream.
 
-The engine is an ordinary Chat Completions server on loopback; what is added here is the time before it is up.
+The engine is an ordinary Chat Completions server on loopback; what is added here is the time before it is up, and that
+it is asked for streams only (:mod:`streamward.upstream.local_collect`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from streamward.dataplane.client import Receiver, Timeouts
 from streamward.dataplane.pool import Pool
 from streamward.errors import ErrorInfo
 from streamward.upstream.local import LocalEngine
+from streamward.upstream.local_collect import Collected, as_stream
 from streamward.upstream.upstream import Handle, HttpUpstream
 from streamward.wire.dialect import Profile
 
@@ -45,6 +47,9 @@ class LocalUpstream:
                 self.name, engine.base_url, pool=self.pool, dialect=self.dialect, profile=self.profile,
                 api_key=engine.api_key, timeouts=self.timeouts,
             )  # fmt: skip
+        streamed = None if stream else as_stream(body)
+        if streamed is not None:  # what was given up stops at its next token
+            return self.http.send(model, streamed, stream=True, receiver=Collected(receiver, self.profile))
         return self.http.send(model, body, stream=stream, receiver=receiver)
 
 
