@@ -394,6 +394,14 @@ def test_a_whole_short_answer_in_one_read_costs_a_few_decodes(monkeypatch: pytes
     assert calls.count <= 6
 
 
+def test_a_run_with_empty_data_lines_sends_no_empty_frames():
+    """Some servers keep the connection alive with ``data:`` and nothing behind it."""
+    plain = b"data: " + json.dumps(chunk({"content": "a"})).encode() + b"\n\n"
+    opening = b"data: " + json.dumps(ROLE).encode() + b"\n\n" + plain
+
+    assert relay([opening + b"data: \n\ndata: \n\n" + plain]) == relay([opening + plain])
+
+
 # -- anything at all
 
 

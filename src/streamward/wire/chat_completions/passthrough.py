@@ -89,6 +89,14 @@ decode_one = chunk_decoder.decode
 decode_lines = chunk_decoder.decode_lines
 
 
+def all_plain(run: list[bytes]) -> bool:
+    """Whether each of *run* can go out unseen: one C call for all."""
+    try:
+        return len(decode_lines(b"\n".join(run))) == len(run)  # the decoder passes over empty ones, which are no frames of ours
+    except NOT_JSON:
+        return False
+
+
 PLAIN_USAGE = ("usage",)
 TAIL_FRAMES = 3
 """What usually ends a stream: the finish chunk, the usage chunk, ``[DONE]``."""
@@ -109,8 +117,8 @@ class Passthrough:
     """Relay (see ``streamward.wire.relay``) for the same dialect on both sides."""
 
     __slots__ = (
-        "between_frames", "choices", "content", "ended", "error", "events", "finish_reason", "include_usage", "plain",
-        "profile", "reader", "rewritten", "stream_id", "usage", "usage_data",
+        "begun", "between_frames", "choices", "content", "ended", "error", "events", "finish_reason", "include_usage",
+        "max_event_bytes", "plain", "profile", "reader", "rewritten", "stream_id", "usage", "usage_data",
     )  # fmt: skip
 
     def __init__(
@@ -118,9 +126,8 @@ class Passthrough:
     ) -> None:
         self.profile = profile
         self.include_usage = include_usage
-        self.reader = Reader(
-            max_event_bytes=max_event_bytes, flush_at_end=True, single_newline=profile.single_newline_frames
-        )
+        self.max_event_bytes = max_event_bytes
+        self.reader: Reader | None = None  # made for the first read that is not whole frames in the reference's framing
         self.choices: dict[int, ChoiceState] = {}
         self.content = False
         self.ended = False
@@ -128,6 +135,7 @@ class Passthrough:
         self.finish_reason: str | None = None
         self.usage: Usage | None = None
         self.events = 0
+        self.begun = False
         self.stream_id = ""
         self.rewritten = False  # the chunk just looked at is not what came: its usage was taken out
         self.usage_data = b""  # of the chunk that tells the caller, sent at the end
@@ -154,7 +162,7 @@ class Passthrough:
         return self.look(data)
 
     def close(self) -> bytes:
-        out = [self.frame(frame.data, frame.event) for frame in self.reader.close()]
+        out = [self.frame(frame.data, frame.event) for frame in (self.reader.close() if self.reader is not None else ())]
         if not self.ended:
             ends = self.profile.ends_with
             if (ends == "finish" and self.all_finished()) or (ends == "eof" and self.choices):
@@ -174,11 +182,11 @@ class Passthrough:
         """The slow path: every frame of this read on its own."""
         if self.ended:
             return b""
-        reader = self.reader
         if self.between_frames and data.startswith(b"data: ") and data.endswith(b"\n\n") and b"\r" not in data:
             payloads = data[6:-2].split(b"\n\ndata: ")
             if data.count(b"\n") == 2 * len(payloads):  # one data line each, nothing else
                 return self.clean(payloads)
+        reader = self.reader or self.open_reader()
         out = [self.frame(frame.data, frame.event) for frame in reader.feed(data)]
         if reader.error is not None:
             out.append(self.fail(reader.error))
@@ -188,18 +196,25 @@ class Passthrough:
         self.settle()
         return b"".join(out)
 
+    def open_reader(self) -> Reader:
+        reader = self.reader = Reader(
+            max_event_bytes=self.max_event_bytes, flush_at_end=True, single_newline=self.profile.single_newline_frames
+        )
+        reader.at_start = not self.begun  # later than that no BOM may come
+        return reader
+
     def clean(self, payloads: list[bytes]) -> bytes:
         """A read of whole frames in the reference's framing; a run of plain chunks in it is checked in one call."""
-        self.reader.at_start = False  # no BOM may follow
+        self.begun = True
+        if self.reader is not None:
+            self.reader.at_start = False
         out: list[bytes] = []
         at, count = 0, len(payloads)
         run_end = count - TAIL_FRAMES if payloads[-1] == DONE else count
         while at < count:
             if self.plain and self.content and run_end - at > 1:
                 run = payloads[at:run_end]
-                try:
-                    decode_lines(b"\n".join(run))
-                except NOT_JSON:
+                if not all_plain(run):
                     run_end = 0  # something else is among them: one by one
                 else:
                     out.append(json_text.escape_line_separators(b"data: %b\n\n" % b"\n\ndata: ".join(run)))
