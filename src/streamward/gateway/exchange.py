@@ -60,7 +60,7 @@ class CallExchange:
     __slots__ = (
         "asked", "attempts", "body", "body_bytes", "body_timeout_s", "call", "caller", "committed", "continues", "cors",
         "detached", "dialect", "drain_at", "gateway", "grant", "held", "include_usage", "is_stream", "last_at", "module",
-        "moved", "over", "record", "relay", "reply", "reply_bytes", "sink", "started_at", "upstream_fields",
+        "moved", "over", "prepared", "record", "relay", "reply", "reply_bytes", "sink", "started_at", "upstream_fields",
     )  # fmt: skip
 
     def __init__(self, gateway: Gateway, request: Request, sink: Sink, dialect: str, caller: Caller, cors: bytes) -> None:
@@ -81,6 +81,8 @@ class CallExchange:
         self.include_usage = False
         self.attempts: Attempts | Hedge | None = None
         self.relay: Relay | None = None
+        self.prepared: tuple[Target, Relay] | None = None
+        """The relay of the first answer of that target, made while it is waited for."""
         self.held: list[bytes] = []
         self.reply: list[bytes] = []
         self.reply_bytes = 0
@@ -144,6 +146,16 @@ class CallExchange:
             self.record.model, targets, self.render, self, stream=self.is_stream, on_failure=gateway.failed_try
         )  # fmt: skip
         self.attempts.start()
+        if self.is_stream and not self.continues and not self.over and self.relay is None:
+            # While the provider thinks there is time; once its first token is here, there is none.
+            target = self.attempts.target
+            self.prepared = target, self.relay_from(target)
+
+    def relay_from(self, target: Target) -> Relay:
+        return make_relay(
+            target.upstream.dialect, self.dialect, target.profile, self.context(),
+            max_event_bytes=self.gateway.config.limits.max_event_bytes,
+        )  # fmt: skip
 
     def plan(self, body: dict[str, Any]) -> list[Target]:
         """What is asked and who can answer it."""
@@ -213,10 +225,9 @@ class CallExchange:
         if self.continues and self.is_stream:
             self.relay = spliced(self, target)
         elif self.is_stream:
-            self.relay = make_relay(
-                target.upstream.dialect, self.dialect, target.profile, self.context(),
-                max_event_bytes=self.gateway.config.limits.max_event_bytes,
-            )  # fmt: skip
+            prepared, self.prepared = self.prepared, None
+            fits = prepared is not None and prepared[0] is target
+            self.relay = prepared[1] if fits and prepared is not None else self.relay_from(target)
 
     def data_received(self, data: bytes) -> None:
         relay = self.relay
@@ -251,12 +262,12 @@ class CallExchange:
         self.sink.start(200, self.fields(STREAM_FIELDS))
         out = b"".join(self.held)
         self.held = []
-        self.gateway.ticker.add(self)
         if relay.ended:
             self.end_stream(out)
         else:
-            self.record.bytes_out += len(out)
             self.sink.write(out)
+            self.record.bytes_out += len(out)
+            self.gateway.ticker.add(self)
 
     def let_go(self) -> None:
         """No further try will be made: what only they needed is freed, idle streams are many."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from functools import cache
 from typing import cast
 
@@ -38,8 +39,13 @@ def relay(
     upstream: str, client: str, profile: Profile, context: Context, *, max_event_bytes: int = MAX_EVENT_BYTES
 ) -> Relay:
     """The relay from dialect *upstream* to dialect *client*: bytes where both are the same and offer it."""
-    if upstream == client == "chat_completions":
-        from streamward.wire.chat_completions import Passthrough
-
-        return Passthrough(profile, include_usage=context.include_usage, max_event_bytes=max_event_bytes)
+    passing = passthrough(upstream) if upstream == client else None
+    if passing is not None:
+        return passing(profile, include_usage=context.include_usage, max_event_bytes=max_event_bytes)
     return Transcode(decoded(upstream, profile, max_event_bytes=max_event_bytes), dialect(client).Encoder(context))
+
+
+@cache
+def passthrough(name: str) -> Callable[..., Relay] | None:
+    """Dialect *name*'s own relay to itself, if it has one."""
+    return getattr(dialect(name), "Passthrough", None)
