@@ -1,5 +1,5 @@
 /** The frame of the page: header, the current view, dialogs, keyboard shortcuts. */
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useRef } from "react";
 import { CodeDialog, KeyDialog, ShortcutsDialog } from "./components/Dialogs";
 import { Header } from "./components/Header";
 import { SettingsDialog } from "./components/Settings";
@@ -9,15 +9,23 @@ import { VIEWS } from "./views";
 
 export function App() {
   const session = useSession();
-  const [viewId, setViewId] = useState(VIEWS[0].id);
-  const { Component } = VIEWS.find((view) => view.id === viewId) ?? VIEWS[0];
+  const { Component } = VIEWS.find((view) => view.id === session.view) ?? VIEWS[0];
   useShortcuts(session);
   return (
     <div className="app">
-      <a className="skip-link" href="#composer">
-        Skip to the message field
-      </a>
-      <Header session={session} viewId={viewId} onView={setViewId} />
+      {session.view === "chat" && (
+        <a
+          className="skip-link"
+          href="#composer"
+          onClick={(event) => {
+            event.preventDefault(); // the address is the view's
+            document.getElementById("composer")?.focus();
+          }}
+        >
+          Skip to the message field
+        </a>
+      )}
+      <Header session={session} />
       <Component session={session} />
       <Dialogs session={session} />
     </div>
@@ -74,18 +82,24 @@ function useShortcuts(current: Session) {
       const session = latest.current;
       if (event.defaultPrevented || event.ctrlKey || event.metaKey) return;
       // By the key's place, since Alt types other letters on some systems.
-      const byAlt: Record<string, () => void> = {
+      const chatKeys: Record<string, () => void> = {
         KeyI: () => session.setInspectorOpen((open) => !open),
         KeyN: () => session.chat.clear(),
         KeyC: () => session.setDialog("code"),
+      };
+      const byAlt: Record<string, () => void> = {
         KeyS: () => session.setDialog("settings"),
+        Digit1: () => session.setView("chat"),
+        Digit2: () => session.setView("functions"),
+        ...(session.view === "chat" ? chatKeys : {}),
       };
       const typing = event.target instanceof HTMLElement && event.target.matches("input, textarea, select");
       const modal = document.querySelector("dialog[open]") !== null;
       if (modal) return;
       if (event.altKey && byAlt[event.code]) byAlt[event.code]?.();
       else if (event.altKey) return;
-      else if (event.key === "Escape" && session.chat.state.running) session.chat.stop();
+      else if (event.key === "Escape" && session.view === "functions" && session.functions.running) session.functions.stop();
+      else if (event.key === "Escape" && session.view === "chat" && session.chat.state.running) session.chat.stop();
       else if (event.key === "/" && !typing) document.getElementById("composer")?.focus();
       else if (event.key === "?" && !typing) session.setDialog("shortcuts");
       else return;

@@ -9,6 +9,7 @@ import "./styles/chat.css";
 import "./styles/markdown.css";
 import "./styles/notices.css";
 import "./styles/inspector.css";
+import "./styles/functions.css";
 
 const root = document.getElementById("root");
 if (root) {

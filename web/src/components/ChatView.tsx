@@ -1,6 +1,7 @@
 /** The chat: turns, composer, and the inspector beside them. */
 import { useCallback, useEffect, useRef, useState } from "react";
 import { modelNote } from "../lib/models";
+import { useStored } from "../lib/stored";
 import type { Session } from "../lib/useSession";
 import { Announcer } from "./Announcer";
 import { Composer } from "./Composer";
@@ -15,7 +16,7 @@ const FOLLOW_PX = 80;
 export function ChatView({ session }: { session: Session }) {
   const { chat, settings, models } = session;
   const { turns, running } = chat.state;
-  const [draft, setDraft] = useState("");
+  const [draft, setDraft] = useStored(sessionStorage, "draft", ""); // outlives a look at the other view
   const input = useRef<HTMLTextAreaElement>(null);
   const { scroller, away, onScroll, toEnd } = useFollow(chat.state);
 

@@ -67,12 +67,14 @@ export function CodeDialog({ request, onClose }: { request: ChatRequest; onClose
 const SHORTCUTS: [string, string][] = [
   ["Enter", "Send the message"],
   ["Shift + Enter", "New line"],
-  ["Escape", "Stop the answer"],
+  ["Escape", "Stop the answer or call"],
+  ["Ctrl + Enter", "Call the function"],
   ["/", "Go to the message field"],
   ["Alt + N", "New chat"],
   ["Alt + I", "Frame inspector"],
   ["Alt + C", "Request as code"],
   ["Alt + S", "Settings"],
+  ["Alt + 1 / 2", "Chat / Functions"],
   ["?", "This list"],
 ];
 

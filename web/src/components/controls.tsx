@@ -35,7 +35,15 @@ export function IconButton({ icon, label, text, onClick, shortcut, pressed, disa
 /** How long "Copied" stays. */
 const COPIED_MS = 1600;
 
-export function CopyButton({ text, label, compact }: { text: () => string; label: string; compact?: boolean }) {
+interface CopyProps {
+  text: () => string;
+  label: string;
+  /** What the button shows: "Copy" unless it has to say what. */
+  name?: string;
+  compact?: boolean;
+}
+
+export function CopyButton({ text, label, name = "Copy", compact }: CopyProps) {
   const [copied, setCopied] = useState(false);
   useEffect(() => {
     if (!copied) return;
@@ -46,7 +54,7 @@ export function CopyButton({ text, label, compact }: { text: () => string; label
   return (
     <button type="button" className={compact ? "text-button compact" : "text-button"} onClick={copy} aria-label={label}>
       <Icon name={copied ? "check" : "copy"} size={15} />
-      <span aria-hidden="true">{copied ? "Copied" : "Copy"}</span>
+      <span aria-hidden="true">{copied ? "Copied" : name}</span>
       <span className="sr-only" role="status">
         {copied ? "Copied" : ""}
       </span>

@@ -1,8 +1,8 @@
 /** The two calls this page makes: the models list, and a streamed chat completion read by the worker. */
 import { type Ending, isObject, ReplyBuilder, type Reply } from "./reply";
 import type { ChatRequest } from "./state";
-import type { FromWorker, ToWorker } from "./stream.worker";
-import { noConnection, refusal, type TimedFrame, type WireEnd } from "./wire";
+import { refusal, type TimedFrame, type WireEnd } from "./wire";
+import { openStream, warmUp } from "./worker";
 
 export interface Model {
   id: string;
@@ -38,7 +38,7 @@ export async function fetchModels(key: string, signal: AbortSignal): Promise<Mod
     const { status, code, message } = await refusal(response);
     throw new ApiError(status, code, message);
   }
-  worker ??= startWorker(); // so that the first question does not wait for it
+  warmUp();
   const body: unknown = await response.json().catch(() => null);
   const list = isObject(body) && Array.isArray(body.data) ? body.data : [];
   return list.filter(isObject).flatMap((model) => {
@@ -64,7 +64,7 @@ export function streamReply(request: ChatRequest, key: string, signal: AbortSign
     body: JSON.stringify(request),
   };
   return new Promise((resolve) => {
-    const call = openCall((event) => {
+    const stop = openStream(send, (event) => {
       // Frames still on the way from the worker when the user stopped are not taken in.
       if (signal.aborted) return;
       if (event.kind === "frames") {
@@ -78,10 +78,9 @@ export function streamReply(request: ChatRequest, key: string, signal: AbortSign
       }
     });
     signal.addEventListener("abort", () => {
-      call({ abort: true });
+      stop();
       resolve(builder.end({ kind: "stopped" }));
     });
-    call({ send });
   });
 }
 
@@ -89,35 +88,4 @@ function endingFor(event: Exclude<WireEnd, { kind: "end" }>): Ending {
   if (event.kind === "refused") return event;
   const message = `The connection broke in the middle of the answer (${event.message}).`;
   return { kind: "interrupted", code: "connection_lost", message };
-}
-
-// One worker for the page, started with the first request.
-let worker: Worker | null = null;
-let calls = 0;
-const listeners = new Map<number, (event: FromWorker["event"]) => void>();
-
-function openCall(listen: (event: FromWorker["event"]) => void): (message: DistributiveOmit<ToWorker, "id">) => void {
-  worker ??= startWorker();
-  const id = ++calls;
-  listeners.set(id, listen);
-  return (message) => worker?.postMessage({ id, ...message } as ToWorker);
-}
-
-type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
-
-function startWorker(): Worker {
-  const started = new Worker(new URL("./stream.worker.ts", import.meta.url), { type: "module", name: "streams" });
-  started.addEventListener("message", ({ data }: MessageEvent<FromWorker>) => {
-    const listen = listeners.get(data.id);
-    if (data.event.kind !== "frames") listeners.delete(data.id);
-    listen?.(data.event);
-  });
-  started.addEventListener("error", () => {
-    // The script did not load (the server is gone) or died: no call will get another answer.
-    worker = null;
-    const open = [...listeners.values()];
-    listeners.clear();
-    for (const listen of open) listen(noConnection());
-  });
-  return started;
 }

@@ -1,8 +1,9 @@
-/** The worker around wire.ts: many requests by id, each can be aborted. */
+/** The worker around wire.ts and call.ts: many requests by id, each can be aborted. */
+import { call, type CallEvent, type CallRequest } from "./call";
 import { readStream, type WireEvent, type WireRequest } from "./wire";
 
-export type ToWorker = { id: number; send: WireRequest } | { id: number; abort: true };
-export type FromWorker = { id: number; event: WireEvent };
+export type ToWorker = { id: number; send: WireRequest } | { id: number; call: CallRequest } | { id: number; abort: true };
+export type FromWorker = { id: number; event: WireEvent | CallEvent };
 
 const running = new Map<number, AbortController>();
 
@@ -13,6 +14,8 @@ self.addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
   }
   const controller = new AbortController();
   running.set(data.id, controller);
-  const post = (event: WireEvent) => self.postMessage({ id: data.id, event } satisfies FromWorker);
-  void readStream(data.send, controller.signal, post).finally(() => running.delete(data.id));
+  const post = (event: WireEvent | CallEvent) => self.postMessage({ id: data.id, event } satisfies FromWorker);
+  const { signal } = controller;
+  const done = "call" in data ? call(data.call, signal, post) : readStream(data.send, signal, post);
+  void done.finally(() => running.delete(data.id));
 });

@@ -6,7 +6,10 @@ import { defaultModel } from "./models";
 import { DEFAULT_SETTINGS, type Settings } from "./state";
 import { useStored } from "./stored";
 import { type Theme, useTheme } from "./useTheme";
+import type { ViewId } from "../views";
 import { type Chat, useChat } from "./useChat";
+import { type Functions, useFunctions } from "./useFunctions";
+import { useView } from "./useView";
 
 export type DialogName = "key" | "settings" | "code" | "shortcuts";
 
@@ -25,8 +28,11 @@ export interface Session {
   setInspectorOpen: Dispatch<SetStateAction<boolean>>;
   dialog: DialogName | null;
   setDialog: (dialog: DialogName | null) => void;
+  view: ViewId;
+  setView: (view: ViewId) => void;
   log: FrameLog;
   chat: Chat;
+  functions: Functions;
 }
 
 export function useSession(): Session {
@@ -36,6 +42,8 @@ export function useSession(): Session {
   const [theme, setTheme] = useTheme();
   const [inspectorOpen, setInspectorOpen] = useStored(localStorage, "inspector", false);
   const [dialog, setDialog] = useState<DialogName | null>(null);
+  const [view, setView] = useView();
+  const functions = useFunctions(view === "functions");
   const [log] = useState(() => new FrameLog());
   const chat = useChat(settings, apiKey, log, () => setDialog("key"));
   const [models, reloadModels] = useModels(apiKey, setSettings, () => setDialog("key"));
@@ -52,8 +60,11 @@ export function useSession(): Session {
     setInspectorOpen,
     dialog,
     setDialog,
+    view,
+    setView,
     log,
     chat,
+    functions,
   };
 }
 

@@ -1,0 +1,84 @@
+/** The body of an answer, as text that grows: each piece is added once, so a long body costs no more per read than a short one. */
+import { useLayoutEffect, useRef } from "react";
+import { type CallRun, MAX_SHOWN_BYTES } from "../../lib/callRun";
+import { formatBytes } from "../../lib/metrics";
+import { Highlighted } from "../CodeBlock";
+
+/** Larger JSON is shown as it came. */
+const MAX_PRETTY = 200_000;
+
+const FOLLOW_PX = 60;
+
+/** A complete JSON body, indented; null when it is none, or already reads like that. */
+export function prettyBody(run: CallRun): string | null {
+  if (run.ending?.kind !== "complete" || run.bytes > MAX_PRETTY || !run.header("content-type").includes("json")) return null;
+  try {
+    return JSON.stringify(JSON.parse(run.text.join("")), null, 2);
+  } catch {
+    return null;
+  }
+}
+
+export function CallBody({ run, pretty }: { run: CallRun; pretty: string | null }) {
+  const { ending, bytes } = run;
+  if (bytes === 0) {
+    if (ending === null) return <p className="answer-empty">Nothing has come yet.</p>;
+    return <p className="answer-empty">{run.head ? "The answer has no body." : "Nothing came."}</p>;
+  }
+  if (!run.textual) {
+    const type = run.header("content-type");
+    return (
+      <p className="answer-empty">
+        {formatBytes(bytes)} of {type}: not text, so it is not shown.
+      </p>
+    );
+  }
+  return (
+    <>
+      {pretty === null ? (
+        <GrowingText run={run} />
+      ) : (
+        <pre className="answer-scroll" tabIndex={0} aria-label="Body" data-testid="call-body">
+          <code>
+            <Highlighted code={pretty} language="json" />
+          </code>
+        </pre>
+      )}
+      {run.keptBytes >= MAX_SHOWN_BYTES && bytes > run.keptBytes && (
+        <p className="answer-note">
+          {formatBytes(bytes - run.keptBytes)} more came than the {formatBytes(run.keptBytes)} shown here.
+        </p>
+      )}
+    </>
+  );
+}
+
+/** For one run: another one is another element (the caller gives each a key). */
+function GrowingText({ run }: { run: CallRun }) {
+  const box = useRef<HTMLPreElement>(null);
+  const shown = useRef(0);
+  const following = useRef(true);
+
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (!element || run.text.length === shown.current) return;
+    // Text nodes by hand: React would compare the whole text for each read.
+    element.append(run.text.slice(shown.current).join(""));
+    shown.current = run.text.length;
+    if (following.current && run.ending === null) element.scrollTop = element.scrollHeight;
+  });
+
+  return (
+    <pre
+      ref={box}
+      className="answer-scroll"
+      tabIndex={0}
+      aria-label="Body"
+      data-testid="call-body"
+      onScroll={(event) => {
+        const element = event.currentTarget;
+        following.current = element.scrollHeight - element.scrollTop - element.clientHeight < FOLLOW_PX;
+      }}
+    />
+  );
+}
