@@ -9,7 +9,8 @@ UV := $(BIN)/uv --quiet
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
 
-setup: $(VENV)/run.stamp web  ## install streamward for running, with its page
+setup: $(VENV)/run.stamp  ## install streamward for running, with its page where npm is at hand
+	@scripts/build_web.sh --if-possible
 
 $(VENV)/pip.stamp:
 	$(PYTHON) -m venv $(VENV)
@@ -53,7 +54,7 @@ bench: setup  ## measure CPU, latency and memory beside nginx
 soak: setup $(VENV)/dev.stamp  ## crash test of durable streams: make soak SECONDS=600 [SOAK="--clients 200"]
 	PYTHONPATH=tests $(BIN)/python -m soak --seconds $(or $(SECONDS),120) $(SOAK)
 
-wheel: setup  ## build sdist and wheel into dist/
+wheel: setup web  ## build sdist and wheel into dist/
 	$(UV) build --out-dir dist
 
 lock: $(VENV)/pip.stamp  ## resolve the lock files anew

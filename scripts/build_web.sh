@@ -1,7 +1,12 @@
 #!/bin/sh
 # Builds the playground page into the Python package (src/streamward/playground/dist).
 # Does nothing when the built page is newer than its sources. Needs Node 20.19 or newer with npm.
+# With --if-possible a page that cannot be built is no failure: the server has a simpler one.
 set -eu
+if [ "${1:-}" = --if-possible ]; then
+  sh "$0" || echo "build_web: going on without the full page; a simpler one is served until 'make web' succeeds" >&2
+  exit 0
+fi
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 web=$root/web
 built=$root/src/streamward/playground/dist/index.html
@@ -11,12 +16,12 @@ if [ -f "$built" ] && [ -z "$(find "$web" -path "$web/node_modules" -prune -o -t
   exit 0
 fi
 if ! command -v npm >/dev/null 2>&1; then
-  echo "build_web: npm was not found; install Node 20.19 or newer (the gateway also works without it, with a simpler page)" >&2
+  echo "build_web: npm was not found; install Node 20.19 or newer" >&2
   exit 1
 fi
 cd "$web"
 if [ ! -f "$installed" ] || [ package-lock.json -nt "$installed" ]; then
-  npm ci --no-audit --no-fund --loglevel=error
+  npm ci --no-audit --no-fund --no-update-notifier --loglevel=error
 fi
 npm run --silent build -- --logLevel warn
 echo "build_web: built $(dirname "$built")"
