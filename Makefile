@@ -29,8 +29,8 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt
 web:  ## build the page (skipped when it is newer than its sources)
 	@scripts/build_web.sh
 
-dev: setup  ## run everything on http://127.0.0.1:8787
-	$(BIN)/streamward dev
+dev: setup  ## run everything on http://127.0.0.1:8787 (another port: make dev PORT=9000)
+	$(BIN)/streamward dev $(if $(PORT),--port $(PORT))
 
 test: setup $(VENV)/dev.stamp  ## set up and run the tests
 	@scripts/test_services.sh
