@@ -21,7 +21,7 @@ if ! command -v npm >/dev/null 2>&1; then
 fi
 cd "$web"
 if [ ! -f "$installed" ] || [ package-lock.json -nt "$installed" ]; then
-  npm ci --no-audit --no-fund --no-update-notifier --loglevel=error
+  npm ci --no-audit --no-fund --no-update-notifier --fetch-retry-maxtimeout=10000 --loglevel=error
 fi
 npm run --silent build -- --logLevel warn
 echo "build_web: built $(dirname "$built")"
