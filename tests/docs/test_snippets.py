@@ -20,12 +20,17 @@ pytestmark = pytest.mark.xdist_group("docs")
 
 ROOT = Path(__file__).parents[2]
 PAGES = (
-    "README.md", "docs/start/first-stream.md", "docs/reference/commands.md", "docs/reference/sdk.md",
+    "README.md", "docs/start/first-stream.md", "docs/start/chat-page.md", "docs/how-to/tools.md", "docs/how-to/objects.md",
+    "docs/how-to/moving-from-openai.md", "docs/how-to/moving-from-the-ai-sdk.md", "docs/explain/endings.md",
+    "docs/reference/commands.md", "docs/reference/sdk.md",
 )  # fmt: skip
 PYTHON = re.compile(r"^```python\n(.*?)^```\n(?:```text\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
 CONSOLE = re.compile(r"^```(?:console|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^(?:\$ )?((?:curl|streamward run) (?:[^\n]*\\\n)*[^\n]*)\n((?:(?!\$ )[^\n]*\n)*)", re.MULTILINE)
 NEEDS_A_PROVIDER = re.compile(r"streamward run (?!\"?(?:demo|local)/)")
+SERVES = re.compile(r"^app = |^async def POST|127\.0\.0\.1:8000", re.MULTILINE)
+"""Blocks that are applications, and what asks them: test_page_apps.py runs these."""
+
 URL = "http://127.0.0.1:8787"
 
 
@@ -38,7 +43,7 @@ def snippets(kind: str) -> list[Any]:
             pairs = PYTHON.findall(text)
         else:
             pairs = [pair for block in CONSOLE.findall(text) for pair in COMMAND.findall(block)]
-        runnable = [pair for pair in pairs if not NEEDS_A_PROVIDER.match(pair[0])]
+        runnable = [pair for pair in pairs if not NEEDS_A_PROVIDER.match(pair[0]) and not SERVES.search(pair[0])]
         found += [pytest.param(*pair, id=f"{page}-{at}") for at, pair in enumerate(runnable)]
     return found
 
