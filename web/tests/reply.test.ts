@@ -138,7 +138,7 @@ describe("advice", () => {
 });
 
 describe("figures", () => {
-  const timing = { startedAt: 1000, firstTokenAt: 1200, lastTokenAt: 2200, contentChunks: 11 };
+  const timing = { startedAt: 1000, firstTokenAt: 1200, lastTokenAt: 2200, contentChunks: 11, replayed: false };
   const base = { ...build(OPEN), timing };
 
   test("from usage: the first token starts the clock", () => {
@@ -149,6 +149,10 @@ describe("figures", () => {
 
   test("without usage chunks are counted, and said to be an estimate", () => {
     expect(metricsOf({ ...base, usage: null })).toEqual({ ttftMs: 200, tokensPerSecond: 10, estimated: true });
+  });
+
+  test("a stream that was read again tells its reader's pace, so no figure is given", () => {
+    expect(metricsOf({ ...base, timing: { ...timing, replayed: true } })).toMatchObject({ ttftMs: null, tokensPerSecond: null });
   });
 
   test("one burst has no speed", () => {

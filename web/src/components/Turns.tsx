@@ -124,6 +124,16 @@ export const AssistantMessage = memo(function AssistantMessage(props: AssistantP
         </div>
       )}
       {reply.tools.length > 0 && <ToolCalls turn={turn} last={last} onResults={onToolResults} />}
+      {reply.reconnecting && (
+        <p className="reconnecting" role="status" data-testid="reconnecting">
+          <span className="dots" aria-hidden="true">
+            <i />
+            <i />
+            <i />
+          </span>
+          The connection broke. Going on where it stopped…
+        </p>
+      )}
       {reply.ending && <EndingBanner ending={reply.ending} last={last} onRetry={() => onRetry(turn.id)} onEnterKey={onEnterKey} />}
       <div className="turn-foot">
         <ReplyFigures reply={reply} />

@@ -1,7 +1,7 @@
 /** The two calls this page makes: the models list, and a streamed chat completion read by the worker. */
 import { type Ending, isObject, ReplyBuilder, type Reply } from "./reply";
 import type { ChatRequest } from "./state";
-import { refusal, type TimedFrame, type WireEnd } from "./wire";
+import { refusal, type TimedFrame, type WireEnd, type WireRequest } from "./wire";
 import { openStream, warmUp } from "./worker";
 
 export interface Model {
@@ -54,17 +54,32 @@ export interface StreamListener {
   progress(builder: ReplyBuilder): void;
 }
 
+/** Asks for a durable stream: it outlives a broken connection and a reload of the page. */
+const DURABLE = { "x-streamward-resumable": "1" };
+
 /** Streams one reply to its end and never rejects: the reply's `ending` says what happened. */
 export function streamReply(request: ChatRequest, key: string, signal: AbortSignal, listener: StreamListener): Promise<Reply> {
-  const startedAt = performance.now();
-  const builder = new ReplyBuilder(startedAt);
   const send = {
     url: apiUrl("v1/chat/completions"),
-    headers: { "Content-Type": "application/json", Accept: "text/event-stream", ...headersFor(key) },
+    headers: { "Content-Type": "application/json", Accept: "text/event-stream", ...DURABLE, ...headersFor(key) },
     body: JSON.stringify(request),
+    streams: apiUrl("v1/streams/"),
+    resume: null,
   };
+  return follow(send, signal, listener);
+}
+
+/** Reads a durable stream again from its start, and on to its end. */
+export function resumeReply(streamId: string, key: string, signal: AbortSignal, listener: StreamListener): Promise<Reply> {
+  const headers = { Accept: "text/event-stream", ...headersFor(key) };
+  return follow({ url: "", headers, body: "", streams: apiUrl("v1/streams/"), resume: streamId }, signal, listener);
+}
+
+function follow(request: WireRequest, signal: AbortSignal, listener: StreamListener): Promise<Reply> {
+  const startedAt = performance.now();
+  const builder = new ReplyBuilder(startedAt, request.resume !== null);
   return new Promise((resolve) => {
-    const stop = openStream(send, (event) => {
+    const stop = openStream(request, (event) => {
       // Frames still on the way from the worker when the user stopped are not taken in.
       if (signal.aborted) return;
       if (event.kind === "frames") {
@@ -72,6 +87,11 @@ export function streamReply(request: ChatRequest, key: string, signal: AbortSign
         for (const { frame, atMs } of event.frames) {
           if (frame.kind === "event") builder.feed(frame.data, startedAt + atMs);
         }
+        listener.progress(builder);
+      } else if (event.kind === "durable") {
+        builder.durable(event.streamId);
+      } else if (event.kind === "reconnecting") {
+        builder.reconnecting();
         listener.progress(builder);
       } else {
         resolve(event.kind === "end" ? builder.close() : builder.end(endingFor(event)));

@@ -12,7 +12,7 @@ export interface Metrics {
 
 export function metricsOf(reply: Reply): Metrics {
   const { startedAt, firstTokenAt, lastTokenAt, contentChunks } = reply.timing;
-  if (firstTokenAt === null || lastTokenAt === null) return { ttftMs: null, tokensPerSecond: null, estimated: false };
+  if (firstTokenAt === null || lastTokenAt === null || reply.timing.replayed) return { ttftMs: null, tokensPerSecond: null, estimated: false };
   const estimated = reply.usage === null || reply.usage.completion === 0;
   const tokens = estimated ? contentChunks : (reply.usage?.completion ?? 0);
   const seconds = (lastTokenAt - firstTokenAt) / 1000;

@@ -34,6 +34,8 @@ export interface Timing {
   lastTokenAt: number | null;
   /** Chunks that carried content: the estimate of tokens while no usage has come. */
   contentChunks: number;
+  /** Read again from the start after the page was left: its times are those of reading, not of the model. */
+  replayed: boolean;
 }
 
 export interface Reply {
@@ -44,6 +46,10 @@ export interface Reply {
   model: string;
   usage: Usage | null;
   timing: Timing;
+  /** The durable stream it comes from; "" when there is none. */
+  streamId: string;
+  /** The connection broke, and another is being tried. */
+  reconnecting: boolean;
   ending: Ending | null;
 }
 
@@ -55,7 +61,9 @@ export function emptyReply(startedAt: number): Reply {
     tools: [],
     model: "",
     usage: null,
-    timing: { startedAt, firstTokenAt: null, lastTokenAt: null, contentChunks: 0 },
+    timing: { startedAt, firstTokenAt: null, lastTokenAt: null, contentChunks: 0, replayed: false },
+    streamId: "",
+    reconnecting: false,
     ending: null,
   };
 }
@@ -70,8 +78,17 @@ export class ReplyBuilder {
   private failure: { code: string; message: string } | null = null;
   private readonly tools = new Map<number, ToolCall>();
 
-  constructor(startedAt: number) {
+  constructor(startedAt: number, replayed = false) {
     this.current = emptyReply(startedAt);
+    this.current.timing.replayed = replayed;
+  }
+
+  durable(streamId: string): void {
+    this.current.streamId = streamId;
+  }
+
+  reconnecting(): void {
+    this.current.reconnecting = true;
   }
 
   /** A copy that later feeds do not touch. */
@@ -81,6 +98,7 @@ export class ReplyBuilder {
 
   /** Returns true once nothing after this frame matters. */
   feed(data: string, at: number): boolean {
+    this.current.reconnecting = false;
     if (this.done || this.failure) return true;
     if (data.trim() === "") return false;
     if (data.trim() === "[DONE]") {
@@ -103,12 +121,14 @@ export class ReplyBuilder {
   }
 
   close(): Reply {
+    this.current.reconnecting = false;
     this.current.ending = this.ending();
     return this.reply;
   }
 
   /** Ends the reply for a cause outside the stream: the stop button, a broken connection. */
   end(ending: Ending): Reply {
+    this.current.reconnecting = false;
     // A failure the server named says more than the broken connection after it.
     this.current.ending = this.failure && ending.kind !== "stopped" ? this.ending() : ending;
     return this.reply;

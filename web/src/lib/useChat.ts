@@ -1,8 +1,8 @@
 /** The chat as a hook: sends requests, feeds the reducer once per paint, logs frames, stops. */
 import { useCallback, useEffect, useMemo, useReducer, useRef } from "react";
-import { streamReply } from "./api";
+import { resumeReply, type StreamListener, streamReply } from "./api";
 import { type FrameLog, nextPaint } from "./frames";
-import type { ReplyBuilder } from "./reply";
+import type { Reply, ReplyBuilder } from "./reply";
 import { type Action, type ChatRequest, type ChatState, chatRequest, EMPTY_CHAT, reduce, type Settings } from "./state";
 import { readStored, writeStored } from "./stored";
 
@@ -20,16 +20,20 @@ export interface Chat {
   clear: () => void;
 }
 
-/** A reply that was running when the page was left has no reader any more. */
+/** The chat as the tab left it. A reply that was running goes on when its stream is durable; else it has no reader any more. */
 function restored(): ChatState {
   const saved = readStored<ChatState>(sessionStorage, "chat", EMPTY_CHAT);
   if (!Array.isArray(saved.turns)) return EMPTY_CHAT;
-  const turns = saved.turns.map((turn) =>
-    turn.role === "assistant" && turn.reply.ending === null
-      ? { ...turn, reply: { ...turn.reply, ending: { kind: "stopped" as const } } }
-      : turn,
-  );
-  return { turns, running: null };
+  let running: string | null = null;
+  const turns = saved.turns.map((turn) => {
+    if (turn.role !== "assistant" || turn.reply.ending !== null) return turn;
+    if (turn.reply.streamId && turn === saved.turns.at(-1)) {
+      running = turn.id;
+      return turn;
+    }
+    return { ...turn, reply: { ...turn.reply, ending: { kind: "stopped" as const } } };
+  });
+  return { turns, running };
 }
 
 export function useChat(settings: Settings, apiKey: string, log: FrameLog, onUnauthorized: () => void): Chat {
@@ -50,6 +54,19 @@ export function useChat(settings: Settings, apiKey: string, log: FrameLog, onUna
     return () => removeEventListener("pagehide", save);
   }, []);
 
+  const run = useCallback(
+    (replyId: string, key: string, ask: Ask) => {
+      const controller = new AbortController();
+      abort.current = controller;
+      log.clear();
+      void stream(ask, key, controller.signal, log, replyId, dispatch).then((status) => {
+        if (abort.current === controller) abort.current = null;
+        if (status === 401) latest.current.onUnauthorized();
+      });
+    },
+    [log],
+  );
+
   const begin = useCallback<Chat["begin"]>(
     (partial) => {
       const now = latest.current;
@@ -61,16 +78,21 @@ export function useChat(settings: Settings, apiKey: string, log: FrameLog, onUna
       dispatch(action);
       const request = chatRequest(next.turns, now.settings);
       lastRequest.current = request;
-      const controller = new AbortController();
-      abort.current = controller;
-      log.clear();
-      void stream(request, now.apiKey, controller.signal, log, replyId, dispatch).then((status) => {
-        if (abort.current === controller) abort.current = null;
-        if (status === 401) latest.current.onUnauthorized();
-      });
+      run(replyId, now.apiKey, (key, signal, listener) => streamReply(request, key, signal, listener));
     },
-    [log],
+    [run],
   );
+
+  // Once, after a reload in the middle of a reply.
+  useEffect(() => {
+    const { running, turns } = latest.current.state;
+    const turn = turns.find((one) => one.id === running);
+    if (turn?.role !== "assistant" || abort.current) return;
+    run(turn.id, latest.current.apiKey, async (key, signal, listener) => {
+      const reply = await resumeReply(turn.reply.streamId, key, signal, listener);
+      return reply.ending?.kind === "refused" ? lost(turn.reply, reply.ending.status) : reply;
+    });
+  }, [run]);
 
   const stop = useCallback(() => abort.current?.abort(), []);
   const clear = useCallback(() => {
@@ -86,9 +108,19 @@ export function useChat(settings: Settings, apiKey: string, log: FrameLog, onUna
   );
 }
 
+/** One way to a reply: asking anew, or going on. */
+type Ask = (key: string, signal: AbortSignal, listener: StreamListener) => Promise<Reply>;
+
+/** What was there when the page was left; the rest is out of reach. */
+function lost(reply: Reply, status: number): Reply {
+  const why = status === 0 ? "the server does not answer" : "the server does not have the rest any more";
+  const message = `The page was left in the middle of this answer, and ${why}.`;
+  return { ...reply, reconnecting: false, ending: { kind: "interrupted", code: status === 0 ? "no_connection" : "stream_gone", message } };
+}
+
 /** Resolves to the HTTP status of a refusal, else null. */
 async function stream(
-  request: ChatRequest,
+  ask: Ask,
   key: string,
   signal: AbortSignal,
   log: FrameLog,
@@ -105,7 +137,7 @@ async function stream(
       if (!ended) dispatch({ type: "progress", replyId, reply: builder.reply });
     });
   };
-  const reply = await streamReply(request, key, signal, {
+  const reply = await ask(key, signal, {
     frames: (frames) => {
       for (const { frame, atMs, read } of frames) log.push(frame, atMs, read);
     },

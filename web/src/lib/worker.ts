@@ -38,7 +38,7 @@ function post(message: ToWorker): () => void {
   return () => started?.postMessage({ id: message.id, abort: true } satisfies ToWorker);
 }
 
-const GOES_ON = new Set(["frames", "head", "read"]);
+const GOES_ON = new Set(["frames", "durable", "reconnecting", "head", "read"]);
 
 function startWorker(): Worker {
   const started = new Worker(new URL("./stream.worker.ts", import.meta.url), { type: "module", name: "streams" });
