@@ -9,6 +9,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from streamward.reply import collect
+from streamward.wire.dialect import Profile
+from streamward.wire.table import decoded
 from support.gateway_server import Served, config_text, gateway_server, until
 from support.raw_http import KEY, Answer, ask, chat, chat_request, connected, request
 from support.scripted_upstream import (
@@ -473,3 +476,65 @@ async def test_drain_ends_durable_streams_with_server_shutdown():
     assert json.loads(events(answer.body)[-1][1])["error"]["code"] == "server_shutdown"
     assert answer.complete
     assert reader.body == answer.body or (not reader.complete and answer.body.startswith(reader.body))
+
+
+# -- another dialect
+
+
+async def test_a_stream_begun_in_one_dialect_is_read_on_in_another():
+    """Half in Chat Completions, half in Messages, while it is being made; then by its numbers alone."""
+    async with half_way() as (served, upstream):
+        async with connected(served.port) as first:
+            await first.send(chat_request(headers=RESUMABLE))
+            answer = await first.head()
+            await read_until(first, answer, b"two ")
+        stream_id = answer.get("x-streamward-stream-id") or ""
+        last = max(number for number, _ in events(answer.body))
+        async with connected(served.port) as second:
+            await second.send(request("GET", f"/v1/streams/{stream_id}?after={last}&dialect=messages"))
+            rest = await second.head()
+            await read_until(second, rest, b"content_block_start")
+            upstream.gate.set()
+            await read_until(second, rest, b"message_stop")
+        mark = {"last-event-id": f"{stream_id}:{last + 1}"}
+        again = await ask(served.port, request("GET", f"/v1/streams/{stream_id}?dialect=messages", headers=mark))
+
+    assert rest.body.startswith(b'event: message_start\ndata: {"type":"message_start",')
+    assert re.findall(rb'"text":"([^"]+)"', rest.body) == [b"three"]
+    assert rest.body.endswith(b'event: message_stop\ndata: {"type":"message_stop"}\n\n')
+    assert rest.body.endswith(again.body)
+    assert again.body.count(b"message_start") == 0
+
+
+@pytest.mark.parametrize("dialect", ["chat_completions", "responses", "messages"])
+async def test_a_whole_stream_can_be_told_in_every_dialect(dialect: str):
+    async with behind(stream(*HELLO)) as (served, _):
+        first = await ask(served.port, chat_request(headers=RESUMABLE))
+        stream_id = first.get("x-streamward-stream-id") or ""
+        told = await ask(served.port, request("GET", f"/v1/streams/{stream_id}?dialect={dialect}"))
+
+    assert told.status == 200
+    assert (told.body == first.body) == (dialect == "chat_completions")
+    reply = collect(decoded(dialect, Profile()).feed(told.body))
+    assert (reply.text, reply.finish_reason) == ("Hello", "stop")
+
+
+async def test_what_cannot_be_told_is_refused_with_a_reason():
+    async with behind(stream(*HELLO), document(COMPLETION)) as (served, _):
+        first = await ask(served.port, chat_request(headers=RESUMABLE))
+        stream_id = first.get("x-streamward-stream-id") or ""
+        whole = await ask(served.port, chat_request(headers={"idempotency-key": "k"}, stream=False))
+        whole_id = whole.get("x-streamward-stream-id") or ""
+        answers = [
+            await ask(served.port, request("GET", path))
+            for path in (
+                f"/v1/streams/{stream_id}?dialect=telex", f"/v1/streams/{whole_id}?dialect=messages",
+                "/v1/streams/st_unknown?dialect=messages",
+            )
+        ]  # fmt: skip
+        stranger = await ask(served.port, request("GET", f"/v1/streams/{stream_id}?dialect=messages", key=OTHER_KEY))
+
+    assert [answer.status for answer in answers] == [400, 409, 404]
+    assert b"expected one of chat_completions, responses, messages" in answers[0].body
+    assert b"was not streamed" in answers[1].body
+    assert stranger.status == 404

@@ -88,7 +88,7 @@ def openapi() -> dict[str, Any]:
             "/v4/ai/language-model": create("The AI SDK's gateway provider (also /v1/ai and /v3/ai)", ["prompt"]),
             "/v4/ai/config": read("The models, as the AI SDK's gateway provider lists them"),
             "/v1/streams/{stream_id}": read(
-                "Follow or resume a durable stream, after=N", "text/event-stream", params=("stream_id",)
+                "Follow or resume a durable stream, after=N, in any dialect=", "text/event-stream", params=("stream_id",)
             ),
             "/v1/streams/{stream_id}/stop": change("post", "End a durable stream", params=("stream_id",)),
             "/v1/models": read("The models that can be named"),

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 from streamward.dataplane.exchange import Sink
 from streamward.durable import START, Ending, Offset, StreamState, Tail
+from streamward.durable.cursor import first_after
 from streamward.errors import Conflict, ErrorInfo, StreamwardError
 from streamward.gateway.auth import Caller
-from streamward.gateway.exchange import FOREVER, JSON_FIELDS, SHUTDOWN, STREAM_FIELDS
+from streamward.gateway.exchange import FOREVER, ID_PREFIX, JSON_FIELDS, SHUTDOWN, STREAM_FIELDS
 from streamward.gateway.records import Record
 from streamward.gateway.stream_frames import StreamMeta, meta_of, result_of
+from streamward.wire.dialect import Context
+from streamward.wire.retell import Retelling
 from streamward.wire.sse import KEEP_ALIVE, KEEP_ALIVE_BESIDE_IDS
 from streamward.wire.table import dialect as dialect_module
 
@@ -37,7 +40,7 @@ class Delivery:
 
     __slots__ = (
         "body", "bytes_out", "closed", "fields", "gateway", "keep_alive", "last_at", "meta", "moved", "over", "paused",
-        "sink", "started", "state", "status", "tail",
+        "retelling", "sink", "started", "state", "status", "tail",
     )  # fmt: skip
 
     def __init__(self, gateway: Gateway, sink: Sink, fields: Callable[[bytes], bytes], over: Callable[[str], None]) -> None:
@@ -55,14 +58,22 @@ class Delivery:
         self.last_at = FOREVER
         self.keep_alive = KEEP_ALIVE
         self.body: list[bytes] = []  # of an answer that is not streamed, until it is whole
+        self.retelling: Retelling | None = None
 
-    async def open(self, state: StreamState, after: Offset = START) -> None:
-        """Begin to deliver what comes after *after*.
+    async def open(self, state: StreamState, after: Offset = START, retelling: Retelling | None = None) -> None:
+        """Begin to deliver what comes after *after*, told in other words if need be (then from the start of the stream).
 
         Raises:
             NotFound, Conflict, FramesGone, RateLimited: nothing was sent.
         """
         self.take(state)
+        if retelling is not None:
+            if not self.meta.streamed:
+                raise Conflict("this call was not streamed: its answer can be had in its own dialect only; leave 'dialect' out")
+            first_after(after, state)  # a cursor that makes no sense is refused here as there
+            self.retelling = retelling
+            self.keep_alive = KEEP_ALIVE_BESIDE_IDS
+            after = START
         tail = await self.gateway.durable.streams.attach(state.id, self, after=after)
         if self.closed:  # the client left in the meantime
             tail.close()
@@ -108,13 +119,18 @@ class Delivery:
         if not self.started:
             self.start()
         self.moved = True
-        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        if self.retelling is not None:
+            data = self.retelling.feed(frames, first)
+        else:
+            data = frames[0] if len(frames) == 1 else b"".join(frames)
         self.bytes_out += len(data)
         self.sink.write(data)
 
     def on_end(self, ending: Ending) -> None:
         if self.started:
-            self.sink.finish()
+            rest = self.retelling.close() if self.retelling is not None else b""
+            self.bytes_out += len(rest)
+            self.sink.finish(rest)
             self.finished()
         else:  # a whole answer, or a failure before the first token: its status stands in the stream's result
             self.gateway.spawn(self.answer_whole())
@@ -199,8 +215,8 @@ class StreamExchange:
     """The exchange of a request that only reads: ``GET /v1/streams/{id}``, or one of Responses with ``stream=true``."""
 
     __slots__ = (
-        "after", "body_timeout_s", "caller", "cors", "delivery", "dialect", "gateway", "over", "record", "sink", "started_at",
-        "stream_id",
+        "after", "body_timeout_s", "caller", "cors", "delivery", "dialect", "gateway", "opening", "over", "record", "sink",
+        "started_at", "stream_id", "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -214,6 +230,10 @@ class StreamExchange:
         self.after = after
         self.dialect = dialect
         """Speak this dialect only; None: whichever the stream has."""
+        self.wanted: str | None = None
+        """Tell the stream in this dialect, whichever it has."""
+        self.opening = True
+        """Of a stream told in another dialect: the reader has not seen its beginning in that one."""
         self.caller = Caller("anonymous")
         self.body_timeout_s = gateway.config.limits.body_timeout_s
         self.started_at = gateway.loop.time()
@@ -238,10 +258,20 @@ class StreamExchange:
             state = await self.gateway.durable.streams.lookup(self.stream_id, self.caller.name)
             if self.dialect is not None and state.dialect != self.dialect:
                 raise Conflict(WRONG_ROUTE)
-            self.dialect = state.dialect
-            await self.delivery.open(state, self.after)
+            self.dialect = self.wanted or state.dialect
+            await self.delivery.open(state, self.after, self.retelling(state))
         except StreamwardError as exc:
             self.refuse(exc.info)
+
+    def retelling(self, state: StreamState) -> Retelling | None:
+        if self.wanted is None or self.wanted == state.dialect:
+            return None
+        meta = meta_of(state)
+        context = Context(
+            id=ID_PREFIX[self.wanted] + state.id.rpartition("_")[2], model=meta.model, created=int(state.created),
+            options={"responses_done": meta.done},
+        )  # fmt: skip
+        return Retelling(state.dialect, self.wanted, context, after=self.after, opening=self.opening)
 
     def refuse(self, error: ErrorInfo) -> None:
         if self.over:

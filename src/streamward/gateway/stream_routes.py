@@ -19,6 +19,7 @@ from streamward.gateway.auth import Caller
 from streamward.gateway.response_reader import ResponseReader
 from streamward.gateway.stream_frames import meta_of, result_of
 from streamward.gateway.stream_reader import StreamExchange
+from streamward.wire.retell import TOLD
 from streamward.wire.table import dialect as dialect_module
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def open_reader(gateway: Gateway, request: Request, sink: Sink, cors: bytes, cal
     exchange: StreamExchange
     if folder == STREAMS:
         exchange = StreamExchange(gateway, f"{STREAMS}/{{id}}", sink, stream_id, START, cors=cors)
+        exchange.opening = query_of(request, "after") is not None or b"last-event-id" not in request.headers
         read_cursor = cursor
     else:
         exchange = ResponseReader(gateway, f"{RESPONSES}/{{id}}", sink, stream_id, START, dialect="responses", cors=cors)
@@ -52,6 +54,7 @@ def open_reader(gateway: Gateway, request: Request, sink: Sink, cors: bytes, cal
     exchange.caller = caller
     try:
         exchange.after = read_cursor(request, stream_id)
+        exchange.wanted = wanted_dialect(request) if folder == STREAMS else None
     except StreamwardError as exc:
         exchange.refuse(exc.info)
     return exchange
@@ -75,6 +78,14 @@ def cursor(request: Request, stream_id: str) -> Offset:
     if named != stream_id:
         raise InvalidRequest("Last-Event-ID names another stream than the address does", param="Last-Event-ID")
     return after
+
+
+def wanted_dialect(request: Request) -> str | None:
+    """The dialect the reader asks for with ``?dialect=``. Raises InvalidRequest for one that no stream is told in."""
+    given = query_of(request, "dialect")
+    if given is not None and given not in TOLD:
+        raise InvalidRequest(f"dialect: expected one of {', '.join(TOLD)}, not {given[:40]!r}", param="dialect")
+    return given
 
 
 def sequence_cursor(request: Request, stream_id: str) -> Offset:
