@@ -335,6 +335,12 @@ def test_pages_helpers(server):
     assert server.ask("PUT", "/api/apage", body=b"[1]").json() == {"body": [1]}
 
 
+@pytest.mark.parametrize("body", [b"null", b"true", b"false", b"0", b'""', b"{}"])
+def test_every_json_value_can_be_awaited(server, body):
+    """As in JavaScript, where the handlers come from."""
+    assert server.ask("PUT", "/api/apage", body=body).json() == {"body": json.loads(body)}
+
+
 def test_methods_that_are_not_defined(server):
     answer = server.ask("PUT", "/api/gen", body=b"")
     assert (

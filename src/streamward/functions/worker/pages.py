@@ -82,10 +82,33 @@ class AwaitableFloat(float, Now):
         return float(self)
 
 
-def awaitable(value: Any) -> Any:
-    """*value* as an awaitable look-alike where its type can be subclassed (None and booleans cannot)."""
+class AwaitableConstant(Now):
+    """``null``, ``true`` or ``false`` for asynchronous handlers: to be awaited; true, false and equal as its value is."""
+
+    def __init__(self, value: bool | None) -> None:
+        self.value = value
+
+    def __await__(self) -> Any:
+        yield from ()
+        return self.value
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return self.value == (other.value if isinstance(other, AwaitableConstant) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+def awaitable(value: Any, *, asynchronous: bool) -> Any:
+    """*value* as an awaitable look-alike. None and booleans have none that ``is`` them: they stay in plain handlers."""
     if isinstance(value, bool) or value is None:
-        return value
+        return AwaitableConstant(value) if asynchronous else value
     wrapped = WRAPPERS.get(type(value))
     return value if wrapped is None else wrapped(value)
 
@@ -102,9 +125,10 @@ WRAPPERS: dict[type, Callable[[Any], Any]] = {
 class PagesRequest:
     """``req``."""
 
-    def __init__(self, invocation: Invocation, raw: bytes) -> None:
+    def __init__(self, invocation: Invocation, raw: bytes, *, asynchronous: bool) -> None:
         call = invocation.call
         self.invocation = invocation
+        self.asynchronous = asynchronous
         self.raw = raw
         self.method = call.method
         self.url = call.raw_path.decode("latin-1") + ("?" + call.query.decode("latin-1") if call.query else "")
@@ -115,7 +139,7 @@ class PagesRequest:
 
     def json(self) -> Any:
         """The body as JSON, whatever its content type says. Can be awaited."""
-        return awaitable(json.loads(self.raw))
+        return awaitable(json.loads(self.raw), asynchronous=self.asynchronous)
 
     def text(self) -> str:
         return AwaitableStr(self.raw.decode("utf-8", "replace"))
@@ -323,8 +347,8 @@ class PagesResponse:
 async def serve_pages(invocation: Invocation, function: Callable[..., Any], content_type: str | None) -> None:
     """Raises MalformedBody before the handler is called, and whatever the handler raises."""
     raw = await invocation.channel.read_all()
-    req = PagesRequest(invocation, raw)
     asynchronous = is_async(function)
+    req = PagesRequest(invocation, raw, asynchronous=asynchronous)
     res = PagesResponse(invocation, blocking=not asynchronous)
     arguments = (req, res)[: parameter_count(function)]
     try:
