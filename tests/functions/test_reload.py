@@ -77,6 +77,19 @@ def test_new_files_are_served_and_deleted_ones_are_not(server):
     server.wait(lambda: server.get("/api/fresh").status == 404, 1)
 
 
+def test_a_folder_that_is_moved_in_or_out_is_followed(server):
+    """Nothing is said of the files in it: they were written before anybody watched the folder."""
+    outside, inside = server.folder.parent / "prepared", server.folder / "api/moved"
+    (outside / "deep").mkdir(parents=True)
+    (outside / "deep/new.py").write_text("def GET(): return 'moved'\n")
+
+    outside.rename(inside)
+    within_a_second(server, "/api/moved/deep/new", b"moved")
+
+    inside.rename(outside)
+    server.wait(lambda: server.get("/api/moved/deep/new").status == 404, 2)
+
+
 @pytest.mark.parametrize("bad", ["def GET(: return 'bad'\n", "import nothing_at_all\ndef GET(): return 'bad'\n"])
 def test_the_last_good_version_goes_on(server, bad):
     server.write("api/good.py", "def GET(): return 'good'\n")

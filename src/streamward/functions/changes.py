@@ -25,9 +25,20 @@ def watched(folder: str, path: str) -> bool:
     """Whether a change of *path* may matter: sources and configuration, not in hidden or foreign folders."""
     relative = os.path.relpath(path, folder)
     *folders, name = relative.split(os.sep)
-    if any(part.startswith(".") or part in SKIPPED or part == "site-packages" for part in folders):
+    if any(foreign(part) for part in folders):
         return False
     return name == "vercel.json" or name == ".env" or name.startswith(".env.") or name.endswith(SUFFIXES)
+
+
+def may_hold_sources(folder: str, change: Change, path: str) -> bool:
+    """Whether *path* is a folder that came or went: nothing is said of files that were in it before it was watched."""
+    if change is Change.modified or any(foreign(part) for part in os.path.relpath(path, folder).split(os.sep)):
+        return False
+    return os.path.isdir(path) if change is Change.added else not os.path.splitext(path)[1]
+
+
+def foreign(part: str) -> bool:
+    return part.startswith(".") or part in SKIPPED or part == "site-packages"
 
 
 class Watcher:
@@ -46,7 +57,7 @@ class Watcher:
 
         class Filter(DefaultFilter):
             def __call__(self, change: Change, path: str) -> bool:
-                return watched(folder, path)
+                return watched(folder, path) or may_hold_sources(folder, change, path)
 
         async for changes in awatch(
             folder, watch_filter=Filter(), debounce=DEBOUNCE_MS, step=STEP_MS, stop_event=self.stop_event,
