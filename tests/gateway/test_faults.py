@@ -14,8 +14,8 @@ import pytest
 
 from streamward.wire.chat_completions.errors import error_frame
 from streamward.wire.upstream_status import TRUNCATED
-from support.gateway_server import Served, config_text, gateway_server
-from support.raw_http import Answer, ask, chat_request
+from support.gateway_server import Served, config_text, gateway_server, until
+from support.raw_http import Answer, ask, chat_request, request
 from support.scripted_upstream import (
     COMPLETION,
     DONE,
@@ -474,3 +474,37 @@ def test_frames_of_the_error_are_what_the_official_sdks_raise_on():
 
     assert sent.startswith(b'data: {"error":{')
     assert json.loads(sent[6:])["error"]["code"] == "stream_truncated"
+
+
+# -- a provider that shows what it was sent
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "messages"], ids=["as bytes", "translated"])
+async def test_our_key_in_a_streamed_answer_is_taken_out(path: str):
+    """Debugging proxies put the request's headers into answers; the caller gets the rest of the text."""
+    script = stream(ROLE, delta("said: "), delta("Bearer sk-upstream-secret!"), FINISH, DONE)
+    body = {"model": "mock/m", "max_tokens": 9, "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+
+    async with scripted_upstream(script) as upstream, gateway_server(config_text(upstream.base_url)) as served:
+        answer = await ask(served.port, request("POST", f"/v1/{path}", json.dumps(body).encode()))
+
+    assert answer.complete
+    assert b"sk-upstream-secret" not in answer.body
+    assert b"Bearer [key removed]!" in answer.body
+
+
+async def test_our_key_in_an_answer_in_one_piece_is_taken_out():
+    """Also where the network cuts it in two."""
+    said = {"index": 0, "message": {"role": "assistant", "content": "sk-upstream-secret"}, "finish_reason": "stop"}
+    raw = json.dumps({**COMPLETION, "choices": [said]}).encode()
+    cut = raw.index(b"secret")
+    script = [head(200, f"content-length: {len(raw)}", content_type="application/json") + raw[:cut], Fault.GATE, raw[cut:]]
+
+    async with scripted_upstream(script) as upstream, gateway_server(config_text(upstream.base_url)) as served:
+        asked = asyncio.create_task(ask(served.port, chat_request(stream=False)))
+        await upstream.request()
+        await until(lambda: any(getattr(call, "reply", None) for call in served.gateway.active))
+        upstream.gate.set()
+        answer = await asked
+
+    assert answer.json()["choices"][0]["message"]["content"] == "[key removed]"

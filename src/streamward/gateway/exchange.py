@@ -20,7 +20,7 @@ from streamward.gateway.auth import Caller
 from streamward.gateway.continuation import goes_on, spliced
 from streamward.gateway.records import Ending, Record
 from streamward.reply import Reply
-from streamward.upstream.attempts import MAX_REPLY_BYTES, Attempts, Target
+from streamward.upstream.attempts import CENSORED, MAX_REPLY_BYTES, Attempts, Target
 from streamward.upstream.hedge import Hedge
 from streamward.wire import json_text
 from streamward.wire.chat_completions.reply import look_at_reply
@@ -337,7 +337,9 @@ class CallExchange:
         assert self.attempts is not None
         target = self.attempts.target
         module = dialect_module(target.upstream.dialect)
-        raw = self.reply[0] if len(self.reply) == 1 else b"".join(self.reply)
+        raw = self.reply[0]
+        if len(self.reply) > 1:  # a key may lie across two of its pieces
+            raw = b"".join(self.reply).replace(target.upstream.secret or CENSORED, CENSORED)
         passed = target.upstream.dialect == self.dialect == "chat_completions"
         reply = look_at_reply(raw, target.profile) if passed else parsed_reply(module, raw, target)
         if reply.error is not None:

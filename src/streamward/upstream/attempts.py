@@ -65,6 +65,7 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
 
 
 GATEWAY_POLICY = RetryPolicy()
+CENSORED = b"[key removed]"
 
 
 class Outcome(Protocol):
@@ -207,11 +208,12 @@ class Attempts:
 class TryReceiver:
     """The data plane's receiver for one try; deaf once its try was given up."""
 
-    __slots__ = ("attempts", "error_body", "error_bytes", "error_head", "error_status", "number", "over")
+    __slots__ = ("attempts", "error_body", "error_bytes", "error_head", "error_status", "number", "over", "secret")
 
     def __init__(self, attempts: Attempts, number: int) -> None:
         self.attempts = attempts
         self.number = number
+        self.secret = attempts.target.upstream.secret
         self.over = False
         self.error_status = 0
         self.error_head: AnswerHead | None = None
@@ -255,6 +257,8 @@ class TryReceiver:
         if self.number != attempts.number:
             return
         if not self.error_status:
+            if self.secret and self.secret in data:
+                data = data.replace(self.secret, CENSORED)  # a provider, or a proxy before it, that shows what it was sent
             attempts.outcome.data_received(data)
         elif self.error_bytes < MAX_ERROR_BODY:
             self.error_body.append(data)

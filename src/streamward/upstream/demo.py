@@ -98,6 +98,7 @@ class DemoUpstream:
     name = "demo"
     dialect = "chat_completions"
     profile = Profile()
+    secret = b""
     retries = 0
 
     def __init__(self, timeouts: Timeouts | None = None) -> None:

@@ -25,6 +25,7 @@ class LocalUpstream:
     name = "local"
     dialect = "chat_completions"
     profile = PROFILE
+    secret = b""
     retries = 5  # a restart of the engine takes less than their back-off adds up to
 
     def __init__(self, engine: LocalEngine, pool: Pool, timeouts: Timeouts | None = None) -> None:

@@ -21,6 +21,7 @@ from streamward.wire.dialect import Profile
 from streamward.wire.table import dialect as dialect_module
 
 DEFAULT_RETRIES = 2
+MIN_SECRET = 8  # characters of a key: what is shorter ("none", "x") is no secret, and a word of its own in answers
 
 
 class Handle(Protocol):
@@ -44,6 +45,8 @@ class Upstream(Protocol):
     dialect: str
     profile: Profile
     retries: int
+    secret: bytes
+    """Taken out of everything it answers; empty: it has none."""
 
     def send(self, model: str, body: bytes, *, stream: bool, receiver: Receiver) -> Handle:
         """Send *body* (a request in this upstream's dialect); *receiver* is called from now on."""
@@ -61,6 +64,7 @@ class HttpUpstream:
         self.dialect = dialect
         self.profile = profile
         self.retries = retries
+        self.secret = (api_key or "").encode() if len(api_key or "") >= MIN_SECRET else b""
         self.timeouts = timeouts or Timeouts()
         self.pool = pool
         self.module = dialect_module(dialect)
