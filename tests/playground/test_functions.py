@@ -42,6 +42,19 @@ FUNCTIONS = {
             yield "before the fall"
             raise RuntimeError("the bottom fell out")
         """,
+    "gated.py": """
+        import asyncio
+        from pathlib import Path
+
+        GO = Path(__file__).parents[1] / "go"
+
+        async def GET():
+            yield "before the fall"
+            while not GO.exists():
+                await asyncio.sleep(0.01)
+            GO.unlink()
+            raise RuntimeError("the bottom fell out")
+        """,
     "late.py": """
         import asyncio
 
@@ -193,9 +206,18 @@ def test_endings_that_are_none_say_why(page: Page, functions_url: str, path: str
 
     ended(page, title)
     expect(page.locator(".standing-line code")).to_have_text(code)
-    if path == "/api/broken":
-        expect(page.get_by_test_id("call-body")).to_have_text("before the fall")
-        expect(page.get_by_test_id("call-log")).to_contain_text("RuntimeError: the bottom fell out")
+
+
+def test_a_cut_answer_keeps_what_came_and_the_log_has_the_cause(page: Page, functions_url: str, project: Path):
+    choose(page, functions_url, "/api/gated")
+    call(page)
+    expect(page.get_by_test_id("call-body")).to_have_text("before the fall")
+
+    (project / "go").touch()
+
+    ended(page, "Cut off: the function failed")
+    expect(page.get_by_test_id("call-body")).to_have_text("before the fall")
+    expect(page.get_by_test_id("call-log")).to_contain_text("RuntimeError: the bottom fell out")
 
 
 def test_stop_closes_the_connection_and_the_function_hears_of_it(page: Page, functions_url: str):

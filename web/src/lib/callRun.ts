@@ -49,6 +49,8 @@ export interface Report {
   code: string;
   statusCode: number;
   durationMs: number;
+  /** Bytes of the body that the server sent. */
+  bytes: number;
 }
 
 /** live: entries come as they are written. The others say why they do not. */
@@ -144,8 +146,10 @@ export class CallRun {
     });
     if (this.entries.length > MAX_KEPT) this.entries.splice(0, MAX_KEPT / 10);
     if (entry.type === "report") {
-      const { statusCode, durationMs } = entry;
-      this.report = { outcome: text(entry.outcome), code: text(entry.code), statusCode: number(statusCode), durationMs: number(durationMs) };
+      const { outcome, code, statusCode, durationMs, bytes } = entry;
+      this.report = {
+        outcome: text(outcome), code: text(code), statusCode: number(statusCode), durationMs: number(durationMs), bytes: number(bytes),
+      };
     }
     this.changed();
   }

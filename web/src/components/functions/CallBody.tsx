@@ -20,11 +20,8 @@ export function prettyBody(run: CallRun): string | null {
 }
 
 export function CallBody({ run, pretty }: { run: CallRun; pretty: string | null }) {
-  const { ending, bytes } = run;
-  if (bytes === 0) {
-    if (ending === null) return <p className="answer-empty">Nothing has come yet.</p>;
-    return <p className="answer-empty">{run.head ? "The answer has no body." : "Nothing came."}</p>;
-  }
+  const { bytes } = run;
+  if (bytes === 0) return <p className="answer-empty">{emptyBody(run)}</p>;
   if (!run.textual) {
     const type = run.header("content-type");
     return (
@@ -51,6 +48,14 @@ export function CallBody({ run, pretty }: { run: CallRun; pretty: string | null 
       )}
     </>
   );
+}
+
+function emptyBody({ ending, head, report }: CallRun): string {
+  if (ending === null) return "Nothing has come yet.";
+  if (ending.kind === "complete") return "The answer has no body.";
+  // Fetch lets go of what it holds when the connection breaks before anybody has read it.
+  if (head && report && report.bytes > 0) return `${formatBytes(report.bytes)} came in the same moment as the cut: browsers drop that unread. curl shows it.`;
+  return "Nothing came.";
 }
 
 /** For one run: another one is another element (the caller gives each a key). */
