@@ -179,6 +179,51 @@ def test_markdown_renders_and_html_does_not(page: Page, server_url: str):
     expect(reply).to_contain_text("<b>raw</b>")
 
 
+def test_links_of_a_model_run_no_script_and_load_nothing(page: Page, server_url: str):
+    """A link of a script leads nowhere, an image is a link, and blocks of HTML are text."""
+    open_page(page, server_url, "demo/echo?tps=10000")
+
+    ask(
+        page,
+        "[a](javascript:alert(1)) ![b](http://images.example/x.png)\n\n<iframe src=x></iframe>\n\n[c](https://docs.example/)",
+    )
+    finished(page)
+
+    reply = page.get_by_test_id("reply-text")
+    links = [link.get_attribute("href") for link in reply.get_by_text(re.compile("^[abc]$")).all()]
+    assert links == ["", "http://images.example/x.png", "https://docs.example/"]
+    expect(reply.locator("iframe, img, script")).to_have_count(0)
+    expect(reply).to_contain_text("<iframe src=x></iframe>")
+
+
+def test_each_paragraph_runs_in_its_own_direction(page: Page, server_url: str):
+    open_page(page, server_url, "demo/echo?tps=10000")
+
+    ask(page, "שלום עולם, with English.\n\n- ראשון\n\nEnglish, עם עברית.")
+    finished(page)
+
+    reply = page.get_by_test_id("reply-text")
+    directions = reply.locator("p, ul").evaluate_all("(all) => all.map((one) => getComputedStyle(one).direction)")
+    assert directions == ["rtl", "rtl", "ltr"]
+
+
+def test_a_fast_answer_is_followed_to_its_end_unless_the_reader_scrolls_up(page: Page, server_url: str):
+    """Text that outruns the browser's scroll events is no reader who left."""
+    open_page(page, server_url, "demo/lorem?tokens=8000&tps=4000")
+    ask(page)
+    finished(page)
+
+    scroller = page.locator(".scroller")
+    left = "(box) => box.scrollHeight - box.scrollTop - box.clientHeight"
+    assert scroller.evaluate(left) < 80
+    page.get_by_role("button", name="Regenerate").click()
+    page.wait_for_function("() => document.querySelector('.scroller').scrollHeight > 3000")
+    scroller.evaluate("(box) => { box.scrollTop = 200; }")
+    expect(page.get_by_role("button", name="Go to the newest text")).to_be_visible()
+    finished(page)
+    assert scroller.evaluate("(box) => box.scrollTop") == 200
+
+
 def test_reasoning_folds_away_when_the_answer_begins(page: Page, server_url: str):
     open_page(page, server_url, "demo/reasoning")
 

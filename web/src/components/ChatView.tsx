@@ -1,7 +1,8 @@
 /** The chat: turns, composer, and the inspector beside them. */
-import { useCallback, useEffect, useRef, useState } from "react";
+import { useCallback, useEffect, useRef } from "react";
 import { modelNote } from "../lib/models";
 import { useStored } from "../lib/stored";
+import { useFollow } from "../lib/useFollow";
 import type { Session } from "../lib/useSession";
 import { Announcer } from "./Announcer";
 import { Composer } from "./Composer";
@@ -10,15 +11,12 @@ import { Icon } from "./icons";
 import { Inspector } from "./Inspector";
 import { AssistantMessage, UserMessage } from "./Turns";
 
-/** So close to the end, the reader is taken to follow the text. */
-const FOLLOW_PX = 80;
-
 export function ChatView({ session }: { session: Session }) {
   const { chat, settings, models } = session;
   const { turns, running } = chat.state;
   const [draft, setDraft] = useStored(sessionStorage, "draft", ""); // outlives a look at the other view
   const input = useRef<HTMLTextAreaElement>(null);
-  const { scroller, away, onScroll, toEnd } = useFollow(chat.state);
+  const { box: scroller, away, onScroll, toEnd } = useFollow<HTMLDivElement>(chat.state);
 
   useEffect(() => {
     // Not on phones, where focus opens the keyboard over the page.
@@ -136,28 +134,4 @@ function ModelsFailed({ session }: { session: Session }) {
       </div>
     </div>
   );
-}
-
-/** Keeps the newest text in view while the reader is at the end, and leaves them alone once they scroll up. */
-function useFollow(change: unknown) {
-  const scroller = useRef<HTMLDivElement>(null);
-  const following = useRef(true);
-  const [away, setAway] = useState(false);
-  const onScroll = useCallback(() => {
-    const element = scroller.current;
-    if (!element) return;
-    following.current = element.scrollHeight - element.scrollTop - element.clientHeight < FOLLOW_PX;
-    setAway(!following.current);
-  }, []);
-  const toEnd = useCallback(() => {
-    following.current = true;
-    const element = scroller.current;
-    if (element) element.scrollTop = element.scrollHeight;
-    setAway(false);
-  }, []);
-  useEffect(() => {
-    const element = scroller.current;
-    if (element && following.current) element.scrollTop = element.scrollHeight;
-  }, [change]);
-  return { scroller, away, onScroll, toEnd };
 }

@@ -37,6 +37,7 @@ export function Composer({ inputRef, value, onChange, onSend, onStop, running, d
         ref={inputRef}
         rows={1}
         value={value}
+        dir="auto"
         aria-label="Your message"
         aria-describedby="composer-hint"
         placeholder={disabled ? "Choose a model first" : "Ask something…"}

@@ -46,7 +46,9 @@ export function FrameList({ frames, selected, onSelect }: Props) {
   const onScroll = () => {
     const element = box.current;
     if (!element) return;
-    following.current = element.scrollTop + element.clientHeight >= element.scrollHeight - ROW_PX;
+    // Only who moves up stops following: far from the end may as well mean that frames outran this event.
+    if (element.scrollTop + element.clientHeight >= element.scrollHeight - ROW_PX) following.current = true;
+    else if (element.scrollTop < scroll.top) following.current = false;
     setScroll({ top: element.scrollTop, height: element.clientHeight });
   };
 

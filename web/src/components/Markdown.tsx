@@ -10,7 +10,31 @@ import remarkGfm from "remark-gfm";
 import { splitBlocks } from "../lib/blocks";
 import { CodeBlock } from "./CodeBlock";
 
-const PLUGINS = [remarkGfm];
+/** Blocks of raw HTML as paragraphs of text; within a line react-markdown does so itself. */
+const htmlAsText = () => (tree: { children: { type: string }[] }) => {
+  tree.children = tree.children.map((child) =>
+    child.type === "html" ? { type: "paragraph", children: [{ ...child, type: "text" }] } : child,
+  );
+};
+
+interface HtmlNode {
+  tagName?: string;
+  properties?: Record<string, unknown>;
+  children?: HtmlNode[];
+}
+
+const BLOCKS = new Set(["p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "blockquote"]);
+
+/** Each block runs in the direction of its own first letter. */
+const byItsText = () => (tree: HtmlNode) => {
+  for (const child of tree.children ?? []) {
+    if (BLOCKS.has(child.tagName ?? "")) child.properties = { ...child.properties, dir: "auto" };
+    byItsText()(child);
+  }
+};
+
+const REMARK = [remarkGfm, htmlAsText];
+const REHYPE = [byItsText];
 
 const COMPONENTS: Components = {
   a: ({ href, children }) => (
@@ -25,7 +49,7 @@ const COMPONENTS: Components = {
   ),
   table: ({ children }) => (
     <section className="table-scroll" tabIndex={0} aria-label="Table">
-      <table>{children}</table>
+      <table dir="auto">{children}</table>
     </section>
   ),
   // A fenced block is <pre><code class="language-x">; the code element inside is read here, not rendered.
@@ -41,7 +65,7 @@ const COMPONENTS: Components = {
 
 const Block = memo(function Block({ text }: { text: string }) {
   return (
-    <ReactMarkdown remarkPlugins={PLUGINS} components={COMPONENTS}>
+    <ReactMarkdown remarkPlugins={REMARK} rehypePlugins={REHYPE} components={COMPONENTS}>
       {text}
     </ReactMarkdown>
   );

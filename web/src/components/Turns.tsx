@@ -43,6 +43,7 @@ export const UserMessage = memo(function UserMessage({ turn, onEdit }: UserProps
         <textarea
           ref={area}
           aria-label="Edit your message"
+          dir="auto"
           value={draft}
           rows={Math.min(10, draft.split("\n").length + 1)}
           onChange={(event) => setDraft(event.target.value)}

@@ -2,12 +2,11 @@
 import { useLayoutEffect, useRef } from "react";
 import { type CallRun, MAX_SHOWN_BYTES } from "../../lib/callRun";
 import { formatBytes } from "../../lib/metrics";
+import { useFollow } from "../../lib/useFollow";
 import { Highlighted } from "../CodeBlock";
 
 /** Larger JSON is shown as it came. */
 const MAX_PRETTY = 200_000;
-
-const FOLLOW_PX = 60;
 
 /** A complete JSON body, indented; null when it is none, or already reads like that. */
 export function prettyBody(run: CallRun): string | null {
@@ -60,30 +59,15 @@ function emptyBody({ ending, head, report }: CallRun): string {
 
 /** For one run: another one is another element (the caller gives each a key). */
 function GrowingText({ run }: { run: CallRun }) {
-  const box = useRef<HTMLPreElement>(null);
   const shown = useRef(0);
-  const following = useRef(true);
+  const { box, onScroll } = useFollow<HTMLPreElement>(run.text.length);
 
   useLayoutEffect(() => {
-    const element = box.current;
-    if (!element || run.text.length === shown.current) return;
+    if (!box.current || run.text.length === shown.current) return;
     // Text nodes by hand: React would compare the whole text for each read.
-    element.append(run.text.slice(shown.current).join(""));
+    box.current.append(run.text.slice(shown.current).join(""));
     shown.current = run.text.length;
-    if (following.current && run.ending === null) element.scrollTop = element.scrollHeight;
   });
 
-  return (
-    <pre
-      ref={box}
-      className="answer-scroll"
-      tabIndex={0}
-      aria-label="Body"
-      data-testid="call-body"
-      onScroll={(event) => {
-        const element = event.currentTarget;
-        following.current = element.scrollHeight - element.scrollTop - element.clientHeight < FOLLOW_PX;
-      }}
-    />
-  );
+  return <pre ref={box} className="answer-scroll" tabIndex={0} aria-label="Body" data-testid="call-body" onScroll={onScroll} />;
 }

@@ -1,23 +1,16 @@
 /** The log of one call, entry by entry as the function writes it. */
-import { useEffect, useRef } from "react";
 import type { CallRun, LogEntry } from "../../lib/callRun";
 import { formatMs } from "../../lib/metrics";
+import { useFollow } from "../../lib/useFollow";
 import { CopyButton } from "../controls";
 
 /** Rows in the document; a function that logs more is read with `streamward logs`. */
 const MAX_ROWS = 1000;
 
-const FOLLOW_PX = 40;
-
 export function CallLogs({ run }: { run: CallRun }) {
-  const box = useRef<HTMLOListElement>(null);
-  const following = useRef(true);
+  const { box, onScroll } = useFollow<HTMLOListElement>(run.entryCount);
   const { entries, logs } = run;
   const rows = entries.slice(-MAX_ROWS);
-  useEffect(() => {
-    const element = box.current;
-    if (element && following.current) element.scrollTop = element.scrollHeight;
-  }, [run, run.entryCount]);
   return (
     <section className="logs" aria-label="Log of this call">
       <header>
@@ -39,10 +32,7 @@ export function CallLogs({ run }: { run: CallRun }) {
           tabIndex={0}
           aria-label="Log entries"
           data-testid="call-log"
-          onScroll={(event) => {
-            const element = event.currentTarget;
-            following.current = element.scrollHeight - element.scrollTop - element.clientHeight < FOLLOW_PX;
-          }}
+          onScroll={onScroll}
         >
           {run.entryCount > rows.length && (
             <li className="log-note">{(run.entryCount - rows.length).toLocaleString("en")} earlier entries are not shown.</li>

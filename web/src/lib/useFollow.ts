@@ -1,0 +1,47 @@
+/** Keeps the newest text of a scrolling box in view, until its reader scrolls up; back at the end it follows again. */
+import { type RefObject, useCallback, useLayoutEffect, useRef, useState } from "react";
+
+/** So close to the end, the reader is taken to follow the text. */
+const FOLLOW_PX = 80;
+
+export interface Follow<E extends HTMLElement> {
+  box: RefObject<E | null>;
+  onScroll: () => void;
+  /** Go to the end and follow from there. */
+  toEnd: () => void;
+  /** The reader is somewhere else. */
+  away: boolean;
+}
+
+/** *change* is whatever differs when there is more to see. */
+export function useFollow<E extends HTMLElement>(change: unknown): Follow<E> {
+  const box = useRef<E>(null);
+  const following = useRef(true);
+  const lastTop = useRef(0);
+  const [away, setAway] = useState(false);
+
+  const onScroll = useCallback(() => {
+    const element = box.current;
+    if (!element) return;
+    const { scrollTop, scrollHeight, clientHeight } = element;
+    // Only who moves up stops following: being far from the end may as well mean that the text outran this event.
+    if (scrollHeight - scrollTop - clientHeight < FOLLOW_PX) following.current = true;
+    else if (scrollTop < lastTop.current) following.current = false;
+    lastTop.current = scrollTop;
+    setAway(!following.current);
+  }, []);
+
+  const toEnd = useCallback(() => {
+    following.current = true;
+    const element = box.current;
+    if (element) element.scrollTop = element.scrollHeight;
+    setAway(false);
+  }, []);
+
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (element && following.current) element.scrollTop = element.scrollHeight;
+  }, [change]);
+
+  return { box, onScroll, toEnd, away };
+}
