@@ -38,6 +38,8 @@ OFFSET_BITS = 32  # four billion frames a stream, two billion streams a file
 BUSY_S = 5.0  # how long to wait for another process's commit; they take milliseconds
 MAX_ROWS = 64  # rows per INSERT: one statement gives up the interpreter lock once, not once a row
 TRIM_TO = 0.75  # of the bound of a stream: a quarter at a time keeps trimming linear
+CACHE_KIB = 16 << 10  # of pages, filled as needed: live streams' last pages stay in it, whichever streams write in between
+CHECKPOINT_PAGES = 4000  # 16 MB of log: a page that fills up frame by frame goes into the file once, not ten times
 SCHEMA_VERSION = 1
 
 SCHEMA = """
@@ -84,6 +86,8 @@ def connect(path: str, *, sync: Literal["NORMAL", "FULL"] = "NORMAL") -> sqlite3
     con.execute("PRAGMA journal_mode=WAL")
     con.execute(f"PRAGMA synchronous={sync}")
     con.execute("PRAGMA foreign_keys=OFF")
+    con.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+    con.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
     return con
 
 
