@@ -31,17 +31,20 @@ export function useFollow<E extends HTMLElement>(change: unknown): Follow<E> {
     setAway(!following.current);
   }, []);
 
-  const toEnd = useCallback(() => {
-    following.current = true;
+  const follow = useCallback(() => {
     const element = box.current;
-    if (element) element.scrollTop = element.scrollHeight;
-    setAway(false);
+    if (!element || !following.current) return;
+    element.scrollTop = element.scrollHeight;
+    lastTop.current = element.scrollTop; // its scroll event may come together with one of the reader's
   }, []);
 
-  useLayoutEffect(() => {
-    const element = box.current;
-    if (element && following.current) element.scrollTop = element.scrollHeight;
-  }, [change]);
+  const toEnd = useCallback(() => {
+    following.current = true;
+    follow();
+    setAway(false);
+  }, [follow]);
+
+  useLayoutEffect(follow, [change]);
 
   return { box, onScroll, toEnd, away };
 }
