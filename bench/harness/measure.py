@@ -65,6 +65,8 @@ def mock_stats(port: int) -> dict[str, int]:
 
 
 def load_command(scenario: Scenario, target: Target, running: Running, directory: Path, *, warmup: bool) -> list[str]:
+    if target.name == scenario.baseline and scenario.baseline_load is not None:
+        scenario = scenario.baseline_load
     model = target.model_prefix + (scenario.warmup_model if warmup else scenario.model)
     body = directory / "body.json"
     body.write_bytes(scenario.body(model))

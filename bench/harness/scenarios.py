@@ -57,6 +57,7 @@ class Scenario:
     rounds: int | None = None  # fewer than the run's, when the figure is not noisy
     path: str = "/v1/chat/completions"
     headers: tuple[str, ...] = ()
+    dialect: Literal["chat", "responses", "messages"] = "chat"  # the caller's; the mock always speaks the first
     extra_body: tuple[tuple[str, object], ...] = ()
     terminal: str = "[DONE]"  # in the last event of a complete stream
     content: str = '"content":"'  # in an event with text, up to the opening quote
@@ -64,11 +65,15 @@ class Scenario:
     service: Literal["", "redis"] = ""  # a server that the harness starts beside the gateway, on the other cores
     targets: frozenset[str] | None = None  # None: all that run everywhere; dialects nginx cannot translate name theirs
     baseline: str = "nginx"  # the target that ratios are taken to, in the same scenario
+    baseline_load: Scenario | None = None  # what the baseline is asked instead
     limit: Limit | None = None
 
     def body(self, model: str) -> bytes:
-        request: dict[str, object] = {"model": model, "messages": MESSAGES, "temperature": 0.2, **dict(self.extra_body)}
-        if self.stream:
+        messages = "input" if self.dialect == "responses" else "messages"
+        request: dict[str, object] = {"model": model, messages: MESSAGES, "temperature": 0.2, **dict(self.extra_body)}
+        if self.stream and self.dialect != "chat":
+            request["stream"] = True
+        elif self.stream:
             # Asked for, so that every target relays the same bytes: the gateway always asks the upstream for it.
             request |= {"stream": True, "stream_options": {"include_usage": True}}
         return json.dumps(request).encode()
@@ -129,6 +134,30 @@ def durable(store: Store, name: str, about: str, unit: Unit, limit: Limit, **loa
     )  # fmt: skip
 
 
+PACED = Scenario(
+    name="paced",
+    about="500 streams, a token each 20 ms (one read and one write each: the realistic case)",
+    unit="us_per_event",
+    model="bench-250-20",
+    warmup_model="bench-10-20",
+    warmup_requests=1_000,
+    connections=500,
+    requests=500,
+    ramp_ms=100,
+    events=250 + FRAMING_EVENTS,
+    limit=Limit(ratio=1.5),
+)
+
+
+def translated(dialect: Literal["responses", "messages"], **asked: Any) -> Scenario:
+    """The paced load asked for in another dialect than the mock's, beside the same gateway that passes bytes."""
+    return replace(
+        PACED, name=f"translate_{dialect}", about=f"as paced, asked for in the dialect {dialect}: decoded and encoded again",
+        dialect=dialect, events=0, baseline="streamward-plain", baseline_load=PACED, limit=Limit(ratio=1.5),
+        targets=frozenset({"streamward", "streamward-plain"}), **asked,
+    )  # fmt: skip
+
+
 SCENARIOS = (
     Scenario(
         name="small",
@@ -152,19 +181,7 @@ SCENARIOS = (
         events=512 + FRAMING_EVENTS,
         limit=Limit(ratio=1.3),
     ),
-    Scenario(
-        name="paced",
-        about="500 streams, a token each 20 ms (one read and one write each: the realistic case)",
-        unit="us_per_event",
-        model="bench-250-20",
-        warmup_model="bench-10-20",
-        warmup_requests=1_000,
-        connections=500,
-        requests=500,
-        ramp_ms=100,
-        events=250 + FRAMING_EVENTS,
-        limit=Limit(ratio=1.5),
-    ),
+    PACED,
     Scenario(
         name="json",
         about="not streamed, 64 clients",
@@ -198,6 +215,13 @@ SCENARIOS = (
         think_ms=5,
         events=4 + FRAMING_EVENTS,
         limit=Limit(value=300.0, p99=2_000.0),
+    ),
+    translated(
+        "responses", path="/v1/responses", terminal="response.completed", content='"delta":"',
+        streamward_config='[server]\nresponses_done = "off"\n', extra_body=(("store", False),),
+    ),
+    translated(
+        "messages", path="/v1/messages", terminal="message_stop", content='"text":"', extra_body=(("max_tokens", 1000),),
     ),
     *(
         durable(
