@@ -264,3 +264,56 @@ def test_control_c_stops_the_answer_not_the_program(tmp_path: Path):
 
     assert terminal.process.poll() is None
     assert terminal.end() == 0
+
+
+def test_control_c_at_the_prompt_clears_the_line(tmp_path: Path):
+    """What was typed is not asked, and the program goes on."""
+    terminal = Terminal("chat", f"demo/echo{FAST}", cwd=tmp_path)
+    terminal.wait_for("> ")
+    terminal.type("never mind")
+    terminal.wait_for("never mind")
+    terminal.type("\x03")
+    terminal.wait_for("> ")
+    terminal.type("asked instead\n")
+    terminal.wait_for("asked instead")
+
+    terminal.wait_for("asked instead")
+
+    terminal.wait_for("tokens/s")
+    assert "never mind" not in terminal.seen
+    terminal.wait_for("> ")
+    assert terminal.end() == 0
+
+
+def test_arrow_up_brings_back_the_last_question(tmp_path: Path):
+    terminal = Terminal("chat", f"demo/echo{FAST}", cwd=tmp_path)
+    terminal.wait_for("> ")
+    terminal.type("hello there\n")
+    terminal.wait_for("tokens/s")
+    terminal.wait_for("> ")
+
+    terminal.type("\x1b[A")
+
+    terminal.wait_for("hello there")
+    terminal.type("\n")
+    terminal.wait_for("hello there")
+    terminal.wait_for("tokens/s")
+    terminal.wait_for("> ")
+    assert terminal.end() == 0
+
+
+def test_a_failed_answer_says_why_and_the_conversation_goes_on(tmp_path: Path):
+    """The words that came stay, the cause is named, and the next question is asked as ever."""
+    terminal = Terminal("chat", f"demo/lorem{FAST}&tokens=20&fail_after=6&fail_with=error", cwd=tmp_path)
+    terminal.wait_for("> ")
+    terminal.type("talk\n")
+
+    terminal.wait_for("orem")
+
+    terminal.wait_for("interrupted")
+    terminal.wait_for("upstream_error")
+    terminal.wait_for("> ")
+    terminal.type("/new\n")
+    terminal.wait_for("A new conversation")
+    terminal.wait_for("> ")
+    assert terminal.end() == 0

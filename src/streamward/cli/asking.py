@@ -1,11 +1,10 @@
-"""``streamward run``, ``chat`` and ``models``: asking a model from the terminal."""
+"""``streamward run`` and ``models``: asking a model from the terminal. The chat is in ``conversation``."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from dotenv import load_dotenv
 from streamward.call import Call, Message, Text
 from streamward.dataplane.pool import Pool
 from streamward.errors import to_exception
-from streamward.events import Abort, Error, Event, Finish, ReasoningDelta, TextDelta, ToolInputDelta, ToolInputStart
+from streamward.events import Error, Event, Finish, TextDelta, ToolInputDelta, ToolInputStart
 from streamward.gateway.config import Config, find_file, load
 from streamward.gateway.plan import Routes
 from streamward.upstream.local import LocalEngine, engine_available, tiny_model_path
@@ -93,93 +92,6 @@ def show_plain(event: Event, *, as_json: bool) -> None:
     elif isinstance(event, ToolInputDelta):
         sys.stdout.write(event.delta)
     sys.stdout.flush()
-
-
-def run_chat(model: str | None, system: str | None, *, config: Path | None) -> int:
-    """A conversation until end of input or /quit."""
-    chosen = model or (TINY if engine_available() and tiny_model_path() is not None else "demo/chat")
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(converse(chosen, system, settings(config)))
-    return 0
-
-
-async def converse(model: str, system: str | None, config: Config) -> None:
-    from rich.console import Console
-
-    console = Console()
-    console.print(f"[bold]{model}[/bold]  (Ctrl-C stops an answer, Ctrl-D ends)", highlight=False)
-    if model == TINY:
-        console.print("a toy model that only knows this project", style="dim")
-    messages = [Message("system", (Text(system),))] if system else []
-    async with opened(model, config) as routes:
-        targets = routes.targets(model)
-        while True:
-            asked = await prompt_line()
-            if asked is None or asked.strip() in ("/quit", "/exit"):
-                return
-            if not asked.strip():
-                continue
-            messages.append(Message("user", (Text(asked),)))
-            source = EventSource(Call(model, tuple(messages), stream=True), targets)
-            text = await speak(source, console)
-            messages.append(Message("assistant", (Text(text),)))
-
-
-async def prompt_line() -> str | None:
-    """One line from the terminal; None at its end."""
-    try:
-        return await asyncio.to_thread(input, "\n> ")
-    except EOFError:
-        return None
-
-
-async def speak(source: EventSource, console: object) -> str:
-    """Print one answer as it streams, then its figures. Ctrl-C stops the answer only."""
-    from rich.console import Console
-
-    assert isinstance(console, Console)
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    first: float | None = None
-    pieces: list[str] = []
-    last: Event | None = None
-    with contextlib.suppress(NotImplementedError):
-        loop.add_signal_handler(signal.SIGINT, source.cancel)
-    try:
-        while events := await source.read():
-            for event in events:
-                if isinstance(event, TextDelta):
-                    first = first or loop.time()
-                    pieces.append(event.delta)
-                    console.out(event.delta, end="", highlight=False)
-                elif isinstance(event, ReasoningDelta):
-                    first = first or loop.time()
-                    console.out(event.delta, end="", style="dim", highlight=False)
-            last = events[-1]
-    finally:
-        with contextlib.suppress(NotImplementedError):
-            loop.remove_signal_handler(signal.SIGINT)
-        source.cancel()
-    console.print()
-    console.print(figures(last, started, first, loop.time(), len(pieces)), style="dim", highlight=False)
-    return "".join(pieces)
-
-
-def figures(last: Event | None, started: float, first: float | None, ended: float, pieces: int) -> str:
-    """Time to first token, tokens per second, and how it ended when that was not well."""
-    out: list[str] = []
-    if first is not None:
-        usage = last.usage if isinstance(last, Finish) else None
-        tokens = usage.output_tokens if usage is not None and usage.output_tokens else pieces
-        pace = tokens / (ended - first) if ended > first else 0.0
-        out = [f"first token {(first - started) * 1000:.0f} ms", f"{tokens} tokens", f"{pace:.0f} tokens/s"]
-    if isinstance(last, Error):
-        out.append(f"failed: {last.error.message} ({last.error.code})")
-    elif isinstance(last, Abort) or not isinstance(last, Finish):
-        out.append("stopped")
-    elif last.reason != "stop":
-        out.append(f"ended: {last.reason}")
-    return " · ".join(out)
 
 
 def list_models(*, config: Path | None, as_json: bool) -> int:

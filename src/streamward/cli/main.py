@@ -99,7 +99,7 @@ def chat(
 
     Example: [bold]streamward chat demo/chat -s "Answer in one sentence."[/bold]
     """
-    from streamward.cli.asking import run_chat
+    from streamward.cli.conversation import run_chat
 
     raise typer.Exit(run_chat(model, system, config=config))
 
