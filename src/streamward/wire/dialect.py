@@ -138,6 +138,8 @@ class Dialect(Protocol):
 class Decoded:
     """Stage from bytes to events: a dialect's reader and decoder as one, with bounds and failures as events."""
 
+    __slots__ = ("decoder", "reader")
+
     def __init__(self, reader: ReadFrames, decoder: Decode) -> None:
         self.reader = reader
         self.decoder = decoder

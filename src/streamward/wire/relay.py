@@ -41,6 +41,10 @@ class Relay(Protocol):
 class Transcode:
     """Relay through the waist: decode one dialect, encode another."""
 
+    __slots__ = (
+        "content", "decoded", "encoder", "ended", "error", "events", "finish_reason", "upstream_model", "usage",
+    )  # fmt: skip
+
     def __init__(self, decoded: Decoded, encoder: Encode) -> None:
         self.decoded = decoded
         self.encoder = encoder

@@ -44,6 +44,11 @@ class Reader:
     upstreams end that way). With *single_newline*, every data line is a frame of its own (sloppy upstreams).
     """
 
+    __slots__ = (
+        "at_start", "comments", "data", "data_bytes", "error", "event", "flush_at_end", "id_buffer", "last_id",
+        "max_event_bytes", "retry_ms", "single_newline", "skip_lf", "tail", "tail_bytes",
+    )  # fmt: skip
+
     def __init__(
         self, *, max_event_bytes: int = MAX_EVENT_BYTES, flush_at_end: bool = False, single_newline: bool = False
     ) -> None:

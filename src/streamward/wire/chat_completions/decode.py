@@ -60,6 +60,11 @@ INVALID = invalid("a chat.completion.chunk")
 class Decoder:
     """Stage: frames to events. After its terminal event it ignores everything."""
 
+    __slots__ = (
+        "answered", "ended", "finish", "latest_tool", "open", "open_tools", "parts", "profile", "raw_finish", "redacted",
+        "signature", "slots", "sources", "started", "stream_id", "tool_bytes", "usage",
+    )  # fmt: skip
+
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self.started = False
