@@ -97,6 +97,21 @@ def test_streams_that_outlast_the_grace_end_with_server_shutdown(server: Process
     assert [(record["ending"], record["code"]) for record in records] == [("failed", "server_shutdown")]
 
 
+def test_development_does_not_wait_half_a_minute_for_a_stream(tmp_path: Path):
+    """Ctrl-C under ``dev``: the stream is told, and the program is gone within seconds."""
+    with streamward("dev", "--port", "0", cwd=tmp_path) as server:
+        with ask(server, "demo/lorem?tps=20&ttft_ms=0&tokens=5000") as answer:
+            reads = begun(answer)
+            started = time.monotonic()
+            server.signal(signal.SIGINT)
+            rest = b"".join(reads)
+            took = time.monotonic() - started
+
+        assert b"server_shutdown" in rest
+        assert took < 8
+        assert server.wait() == 0
+
+
 def test_a_call_without_a_token_yet_gets_503_at_the_end_of_the_grace(server: Process):
     with requests.Session() as session:
         body = {"model": "demo/chat?ttft_ms=60000", "messages": [{"role": "user", "content": "hi"}], "stream": True}

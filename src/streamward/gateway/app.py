@@ -33,6 +33,7 @@ from streamward.gateway.ai_gateway import PATHS as AI_GATEWAY_PATHS
 from streamward.gateway.ai_gateway import LanguageModelCall, ai_gateway_routes
 from streamward.gateway.auth import ANONYMOUS, Caller, StaticKeys
 from streamward.gateway.config import Config, load
+from streamward.gateway.config import Server as ServerTable
 from streamward.gateway.continuation import HEADER as CONTINUE
 from streamward.gateway.continuation import cost_of_legs
 from streamward.gateway.control import control_routes
@@ -100,6 +101,7 @@ class Gateway:
         self, config: Config, *, config_path: Path | None = None, environ: Mapping[str, str] | None = None,
         open_access: bool = False, local_model: Path | None = None, local_name: str = "local/tiny",
         extra_routes: Sequence[BaseRoute] = (), access_log: AccessLog | None = None, owns_process: bool = False,
+        dev: bool = False,
     ) -> None:  # fmt: skip
         self.config = config
         self.config_path = config_path
@@ -107,6 +109,7 @@ class Gateway:
         self.open_access = open_access
         self.owns_process = owns_process
         """We may set signal handlers and tune the garbage collector; not so when mounted in somebody's application."""
+        self.dev = dev
         self.local_model = local_model or local_path(config)
         self.local_name = local_name
         self.metrics = Metrics()
@@ -243,17 +246,23 @@ class Gateway:
             self.reload()
         self.lag_timer = self.loop.call_later(LAG_PERIOD_S, self.measure_lag, self.loop.time() + LAG_PERIOD_S)
 
+    @property
+    def drain_s(self) -> float:
+        """How long running streams may go on at the end; whoever develops does not wait for them unless asked to."""
+        configured = self.config.server.drain_s
+        return DEV_DRAIN_S if self.dev and configured == ServerTable().drain_s else configured
+
     def begin_drain(self) -> None:
         """Stop taking calls; those that run may go on for ``server.drain_s``, then end with ``server_shutdown``."""
         if self.draining:
             return
         self.draining = True
-        self.loop.call_later(self.config.server.drain_s, self.end_all)
+        self.loop.call_later(self.drain_s, self.end_all)
 
     async def finish_calls(self) -> None:
         """Durable calls whose clients are gone hold no connection: the server did not wait for them, so we do."""
         self.begin_drain()
-        deadline = self.loop.time() + self.config.server.drain_s + END_S
+        deadline = self.loop.time() + self.drain_s + END_S
         while self.active and self.loop.time() < deadline:  # noqa: ASYNC110 - at the end of a process, once
             await asyncio.sleep(0.02)
 
@@ -534,6 +543,7 @@ EXPOSED = (
     b"x-ratelimit-reset-tokens",
 )
 LAG_PERIOD_S = 1.0
+DEV_DRAIN_S = 1.0
 END_S = 2.0  # beyond the drain, for calls to hear that it is over
 MIN_TIMED_S = 0.05  # shorter answers say nothing about a target's speed
 GC_YOUNG = 10_000  # allocations; reference counts free what streams make, cycles are rare

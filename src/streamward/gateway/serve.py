@@ -93,7 +93,7 @@ def build(settings: Settings, extra_routes: Sequence[BaseRoute] = ()) -> Gateway
     return Gateway(
         config, config_path=path, open_access=settings.open_access, extra_routes=extra_routes,
         local_model=Path(settings.local_model) if settings.local_model else None, local_name=settings.local_name,
-        owns_process=True,
+        owns_process=True, dev=settings.dev,
     )  # fmt: skip
 
 
