@@ -49,6 +49,10 @@ class OnPath(Struct, frozen=True):
     def retries(self) -> int:
         return self.upstream.retries
 
+    @property
+    def secret(self) -> bytes:
+        return self.upstream.secret
+
     def send(self, model: str, body: bytes, *, stream: bool, receiver: Receiver) -> Handle:
         return self.upstream.post(self.path, body, stream=stream, receiver=receiver)
 
