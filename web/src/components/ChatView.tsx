@@ -16,7 +16,7 @@ export function ChatView({ session }: { session: Session }) {
   const { turns, running } = chat.state;
   const [draft, setDraft] = useStored(sessionStorage, "draft", ""); // outlives a look at the other view
   const input = useRef<HTMLTextAreaElement>(null);
-  const { box: scroller, away, onScroll, toEnd } = useFollow<HTMLDivElement>(chat.state);
+  const { box: scroller, away, onScroll, toEnd } = useFollow<HTMLDivElement>(turns.length === 0 ? null : chat.state);
 
   useEffect(() => {
     // Not on phones, where focus opens the keyboard over the page.

@@ -13,7 +13,7 @@ export interface Follow<E extends HTMLElement> {
   away: boolean;
 }
 
-/** *change* is whatever differs when there is more to see. */
+/** *change* is whatever differs when there is more to see; null while there is nothing to follow. */
 export function useFollow<E extends HTMLElement>(change: unknown): Follow<E> {
   const box = useRef<E>(null);
   const following = useRef(true);
@@ -44,7 +44,9 @@ export function useFollow<E extends HTMLElement>(change: unknown): Follow<E> {
     setAway(false);
   }, [follow]);
 
-  useLayoutEffect(follow, [change]);
+  useLayoutEffect(() => {
+    if (change !== null) follow();
+  }, [change, follow]);
 
   return { box, onScroll, toEnd, away };
 }
