@@ -8,15 +8,11 @@ function fromAddress(): ViewId {
 
 export function useView(): [ViewId, (view: ViewId) => void] {
   const [view, setView] = useState(fromAddress);
-  useEffect(() => {
-    const follow = () => setView(fromAddress());
-    addEventListener("hashchange", follow);
-    return () => removeEventListener("hashchange", follow);
-  }, []);
   const go = useCallback((next: ViewId) => {
     if (next !== fromAddress()) history.pushState(null, "", next === "chat" ? location.pathname + location.search : `#${next}`);
     setView(next);
   }, []);
+  // Back, forward, and an address whose "#" was typed.
   useEffect(() => {
     const follow = () => setView(fromAddress());
     addEventListener("popstate", follow);
