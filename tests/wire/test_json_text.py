@@ -178,3 +178,15 @@ def test_duplicates_in_any_spelling(members: list[tuple[bytes, bytes, bytes]]):
         accepted = False
 
     assert accepted == (len(set(names)) == len(names))
+
+
+def test_a_flood_of_small_arrays_is_refused_before_it_is_built():
+    """Five million lists in 15 MB would hold up the event loop for seconds."""
+    with pytest.raises(InvalidRequest, match="more than 500000 arrays"):
+        json_text.decode_object(b'{"a":[' + b"[]," * 5_000_000 + b"0]}")
+
+
+def test_a_large_text_is_no_flood():
+    body = json_text.encode({"a": "x,[]{}" * 100_000 + "y" * 2_000_000})
+
+    assert len(json_text.decode_object(body)["a"]) == 2_600_000

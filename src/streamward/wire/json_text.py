@@ -19,6 +19,12 @@ MAX_DEPTH = 64
 encode_compact = msgspec.json.Encoder().encode
 decode_any = msgspec.json.Decoder().decode
 
+MAX_CONTAINERS = 500_000
+"""Arrays and objects in one body: making five million of them, which fit in 15 MB, would hold up every stream for seconds.
+Counted without parsing, so braces in texts count as well: real bodies stay far below."""
+
+MANY_BYTES = 2 * MAX_CONTAINERS  # fewer bytes cannot hold more
+
 STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
@@ -46,6 +52,8 @@ def decode_object(body: bytes) -> dict[str, Any]:
     Raises:
         InvalidRequest: not JSON (NaN included), not an object, a name twice in one object, nested past MAX_DEPTH.
     """
+    if len(body) > MANY_BYTES and body.count(b"{") + body.count(b"[") > MAX_CONTAINERS:
+        raise InvalidRequest(f"the body holds more than {MAX_CONTAINERS} arrays and objects; send less at a time")
     try:
         value = decode_any(body)
     except RecursionError:
