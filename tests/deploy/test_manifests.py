@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from streamward.gateway.app import OPEN_PATHS
 from streamward.gateway.config import Config, load, parse
 from streamward.gateway.control import ADMIN_TOKEN
+from streamward.gateway.places import OPEN_PATHS
 from streamward.gateway.serve import GRACE_BEYOND_DRAIN_S
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,6 @@ import asyncio
 import gc
 import itertools
 import logging
-import os
 import signal
 import sys
 import time
@@ -23,7 +22,7 @@ from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from streamward.dataplane.exchange import Exchange, Request, Sink, render_fields
+from streamward.dataplane.exchange import Exchange, Request, Sink
 from streamward.dataplane.head import Limits
 from streamward.dataplane.pool import Pool
 from streamward.dataplane.ticker import Ticker, ticker_of
@@ -41,8 +40,10 @@ from streamward.gateway.durable_calls import Durable, KeptCall, wants_durable
 from streamward.gateway.embeddings import EmbeddingCall
 from streamward.gateway.exchange import JSON_FIELDS, OVERLOADED, CallExchange, too_large
 from streamward.gateway.health_metrics import HealthMetrics
+from streamward.gateway.ids import Ids
 from streamward.gateway.key_ring import KeyRing
 from streamward.gateway.metrics import Metrics
+from streamward.gateway.places import EXPOSED, PREFLIGHT, Places, refused_body
 from streamward.gateway.plan import Routes, timeouts
 from streamward.gateway.prices import Prices, cost_usd
 from streamward.gateway.records import AccessLog, Record
@@ -77,9 +78,6 @@ CALL_ROUTES: dict[str, str] = {
 """Paths that stream, and the dialect spoken there."""
 
 REDIS_SCHEMES = frozenset({"redis", "rediss", "unix", "valkey", "valkeys"})
-
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/_streamward/live", "/_streamward/ready"})
-"""Probes: they name the host by address, and carry no key."""
 
 log = logging.getLogger("streamward.gateway")
 
@@ -139,7 +137,7 @@ class Gateway:
         self.engine: LocalEngine | None = None
         self.lag_timer: asyncio.TimerHandle | None = None
         self.opened = AsyncExitStack()
-        self.set_hosts()
+        self.places = places(config)
         own = [stream_routes(self), response_routes(self), ai_gateway_routes(self), control_routes(self)]
         self.asgi = Starlette(routes=[*itertools.chain.from_iterable(own), *extra_routes])
 
@@ -287,7 +285,7 @@ class Gateway:
         if self.engine is not None:
             routes.upstreams["local"] = self.local_upstream()
         self.routes = routes
-        self.set_hosts()
+        self.places = places(config)
         log.info("config_reloaded", extra={"file": str(self.config_path)})
 
     def join(self, collector: Collector, readiness: Callable[[], str]) -> None:
@@ -295,19 +293,15 @@ class Gateway:
         self.metrics.registry.register(collector)
         self.readiness = readiness
 
-    def set_hosts(self) -> None:
-        self.hosts = {host.lower().encode() for host in self.config.server.allowed_hosts}
-        self.origins = frozenset(origin.encode() for origin in self.config.server.cors_origins)
-
     # -- the data plane's application
 
     def open_exchange(self, request: Request, sink: Sink) -> Exchange | None:
-        refusal = self.refused_host(request)
+        refusal = self.places.refused_host(request)
         if refusal is not None:
             fields = JSON_FIELDS + self.note_refusal(refusal.status, refusal.code)
             self.answer_error(sink, refusal, render_error(refusal), fields)
             return None
-        cors = self.cors_fields(request)
+        cors = self.places.cors_fields(request)
         if request.method == "OPTIONS" and request.path.startswith("/v1/") and b"origin" in request.headers:
             granted = cors + PREFLIGHT if cors else b""
             sink.start(204, b"x-streamward-id: %b\r\n%b" % (self.ids.next().encode(), granted), length=0)
@@ -358,29 +352,6 @@ class Gateway:
         if request.content_length is not None and request.content_length > limit:
             return too_large(limit)
         return refused_body(request)
-
-    def refused_host(self, request: Request) -> ErrorInfo | None:
-        """A Host we are not known by: a DNS rebinding page, or a missing line in the configuration."""
-        if b"*" in self.hosts or request.path in OPEN_PATHS:
-            return None
-        host = request.headers.get(b"host", b"").lower()
-        if host in self.hosts:
-            return None
-        name = host.rpartition(b":")[0] if host[-1:].isdigit() and b":" in host and not host.endswith(b"]") else host
-        if name in self.hosts:
-            if len(self.hosts) < MAX_HOSTS:
-                self.hosts.add(host)  # with its port, so that the next one is found at once
-            return None
-        return ErrorInfo("host_not_allowed", "this host name is not listed in server.allowed_hosts; add it there", 421)
-
-    def cors_fields(self, request: Request) -> bytes:
-        origin = request.headers.get(b"origin")
-        if origin is None or not self.allows_origin(origin):
-            return b""
-        return b"access-control-allow-origin: %b\r\nvary: origin\r\n%b: %b\r\n" % (origin, *EXPOSED)
-
-    def allows_origin(self, origin: bytes) -> bool:
-        return origin in self.origins or b"*" in self.origins
 
     def answer_error(self, sink: Sink, error: ErrorInfo, body: dict[str, Any], fields: bytes) -> None:
         raw = json_text.encode(body)
@@ -476,7 +447,7 @@ class Gateway:
         record = Record(time=time.time(), id=self.ids.next(), route=control_route(scope["path"]))
         extra = [(b"x-streamward-id", record.id.encode())]
         origin = headers.get(b"origin")
-        if origin is not None and self.allows_origin(origin):
+        if origin is not None and self.places.allows_origin(origin):
             extra += [(b"access-control-allow-origin", origin), (b"vary", b"origin"), EXPOSED]
 
         async def send_with(message: Message) -> None:
@@ -515,62 +486,13 @@ def stamp(path: Path) -> tuple[int, int] | None:
     return found.st_mtime_ns, found.st_size
 
 
-class Ids:
-    """Request ids as a ULID has them: 48 bits of milliseconds, 80 random bits, in hexadecimal.
-
-    They grow with time, so that the rows and index entries of one batch lie side by side on disk: with ids at random
-    each row costs the database a page of its own. Random bits are read in batches: a system call per request adds up.
-    """
-
-    def __init__(self) -> None:
-        self.pool: list[str] = []
-
-    def next(self) -> str:
-        if not self.pool:
-            text = os.urandom(RANDOM_BYTES * IDS_AT_ONCE).hex()
-            start = f"sw_{time.time_ns() // 1_000_000:012x}"
-            self.pool = [start + text[i : i + 2 * RANDOM_BYTES] for i in range(0, len(text), 2 * RANDOM_BYTES)]
-        return self.pool.pop()
-
-
-RANDOM_BYTES = 10
-IDS_AT_ONCE = 128
-MAX_HOSTS = 1000
-EXPOSED = (
-    b"access-control-expose-headers",
-    b"x-streamward-id, x-streamward-stream-id, retry-after, x-request-id, x-ratelimit-limit-requests, "
-    b"x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, "
-    b"x-ratelimit-reset-tokens",
-)
 LAG_PERIOD_S = 1.0
 DEV_DRAIN_S = 1.0
 END_S = 2.0  # beyond the drain, for calls to hear that it is over
 MIN_TIMED_S = 0.05  # shorter answers say nothing about a target's speed
 GC_YOUNG = 10_000  # allocations; reference counts free what streams make, cycles are rare
-PREFLIGHT = render_fields(
-    (
-        ("access-control-allow-methods", "GET, POST, DELETE, OPTIONS"),
-        (
-            "access-control-allow-headers",
-            "authorization, content-type, x-api-key, idempotency-key, last-event-id, x-streamward-resumable, "
-            "x-streamward-continue, "
-            "anthropic-version, anthropic-beta, openai-organization, openai-project, x-stainless-arch, x-stainless-lang, "
-            "x-stainless-os, x-stainless-package-version, x-stainless-retry-count, x-stainless-runtime, "
-            "x-stainless-runtime-version, x-stainless-timeout, x-stainless-helper-method, user-agent",
-        ),
-        ("access-control-max-age", "600"),
-    )
-)
-
-
-def refused_body(request: Request) -> ErrorInfo | None:
-    """A body we would not read: compressed, or of another type than JSON."""
-    if request.headers.get(b"content-encoding", b"identity") not in (b"identity", b""):
-        return ErrorInfo("unsupported_encoding", "send the body without content-encoding", 415)
-    kind = request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if kind and kind != b"application/json" and not kind.endswith(b"+json"):
-        return ErrorInfo("unsupported_media_type", "send the body as content-type: application/json", 415)
-    return None
+def places(config: Config) -> Places:
+    return Places(config.server.allowed_hosts, config.server.cors_origins)
 
 
 def head_limits(config: Config) -> Limits:

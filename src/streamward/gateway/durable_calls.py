@@ -21,7 +21,6 @@ from msgspec.structs import replace
 from streamward.dataplane.exchange import Request, Sink
 from streamward.durable import (
     START,
-    Ending,
     KeyReused,
     Limits,
     NewStream,
@@ -37,8 +36,8 @@ from streamward.durable import (
 from streamward.errors import ErrorInfo, InvalidRequest, StreamwardError
 from streamward.gateway.auth import Caller
 from streamward.gateway.exchange import FOREVER, JSON_FIELDS, STOPPED, CallExchange
+from streamward.gateway.record_sink import CLIENT_LEFT, FAILED, RecordSink
 from streamward.gateway.stream_frames import (
-    FRAMING,
     StreamMeta,
     StreamResult,
     encode,
@@ -49,7 +48,6 @@ from streamward.gateway.stream_frames import (
 from streamward.gateway.stream_reader import Delivery
 from streamward.upstream.attempts import Target
 from streamward.wire import json_text
-from streamward.wire.sse import KEEP_ALIVE
 
 if TYPE_CHECKING:
     from streamward.gateway.app import Gateway
@@ -62,8 +60,6 @@ MAX_FAILED_TRIES = 20  # under one idempotency key; clients give up long before
 log = logging.getLogger("streamward.gateway")
 
 ORPHANED = ErrorInfo(STOPPED.code, "nobody was reading this stream any more; it was stopped", 499)
-CLIENT_LEFT = ErrorInfo(STOPPED.code, "the client left before anything was sent", 499)
-FAILED = ErrorInfo("server_error", "the server failed to keep this call; send it again", 500, safe_to_retry=True)
 
 
 class Durable:
@@ -423,111 +419,6 @@ class KeptCall(CallExchange):
             error.status if error is not None else 200, error, record.finish_reason, record.input_tokens,
             record.output_tokens, record.grade,
         )  # fmt: skip
-
-
-class RecordSink:
-    """Where a recorded call writes: the sink of the call, and the producer its recorder talks to."""
-
-    __slots__ = ("call", "framing", "recorder", "status", "streamed")
-
-    def __init__(self, call: KeptCall) -> None:
-        self.call = call
-        self.framing = FRAMING[call.dialect]
-        self.streamed = call.is_stream
-        self.status = 200
-        self.recorder: Recorder | Waiting = Waiting()
-
-    def open(self, recorder: Recorder) -> None:
-        """The stream is there: what was written before goes into it."""
-        waiting, self.recorder = self.recorder, recorder
-        assert isinstance(waiting, Waiting)
-        recorder.append(waiting.frames)
-        if waiting.ending is not None:
-            recorder.close(waiting.ending, result=waiting.result)
-        elif self.call.over:  # the client left before it could learn the stream's id
-            recorder.close("cancelled", result=encode(self.call.result(CLIENT_LEFT)))
-
-    # -- the call's sink
-
-    def start(self, status: int, fields: bytes, *, length: int | None = None) -> None:
-        self.status = status
-
-    def write(self, data: bytes) -> None:
-        if data is not KEEP_ALIVE:
-            recorder = self.recorder
-            recorder.append(self.framing(data, recorder.next))
-
-    def finish(self, data: bytes = b"") -> None:
-        call, recorder = self.call, self.recorder
-        if self.status != 200:
-            error = call.failure or FAILED
-            recorder.close(ending_of(error), call.refusal_frames(error), encode(call.result(error)))
-            return
-        if not self.streamed:
-            recorder.close("completed", [data], encode(call.result()))
-            return
-        failed = call.relay.error if call.relay is not None else None
-        recorder.close(
-            ending_of(failed), self.framing(data, recorder.next) if data else [], encode(call.result())
-        )  # fmt: skip
-
-    def flush_head(self) -> None:
-        """There is no head: every reader has its own."""
-
-    def abort(self) -> None:
-        self.recorder.close("failed", [], encode(self.call.result(FAILED)))
-
-    def pause_body(self) -> None:
-        """The body was read before this sink was made."""
-
-    def resume_body(self) -> None:
-        """See ``pause_body``."""
-
-    # -- the recorder's producer
-
-    def on_stop(self) -> None:
-        self.call.stop()
-
-    def on_lost(self, error: StreamwardError) -> None:
-        call = self.call
-        if not call.over:
-            if call.attempts is not None:
-                call.attempts.cancel()
-            call.record.code = error.info.code
-            call.close("failed")
-
-    def pause(self) -> None:
-        if self.call.attempts is not None:
-            self.call.attempts.pause()
-
-    def resume(self) -> None:
-        if self.call.attempts is not None:
-            self.call.attempts.resume()
-
-
-class Waiting:
-    """Stands in for the recorder until the stream is created."""
-
-    __slots__ = ("ending", "frames", "next", "result")
-
-    def __init__(self) -> None:
-        self.frames: list[bytes] = []
-        self.next: Offset = 0
-        self.ending: Ending | None = None
-        self.result = b""
-
-    def append(self, frames: list[bytes]) -> None:
-        self.frames += frames
-        self.next += len(frames)
-
-    def close(self, ending: Ending, frames: list[bytes], result: bytes = b"") -> None:
-        if self.ending is None:
-            self.append(frames)
-            self.ending, self.result = ending, result
-
-
-def ending_of(error: ErrorInfo | None) -> Ending:
-    return "completed" if error is None else "cancelled" if error.code == STOPPED.code else "failed"
 
 
 def checked_key(key: bytes | None) -> str | None:

@@ -78,11 +78,11 @@ async def admit(gateway: Gateway, request: Request) -> Caller:
     Raises:
         StreamwardError: an unknown host, a foreign origin, a missing or wrong key.
     """
-    refusal = gateway.refused_host(request)
+    refusal = gateway.places.refused_host(request)
     if refusal is not None:
         raise InvalidRequest(refusal.message, code=refusal.code, status=refusal.status)
     origin = request.headers.get(b"origin")
-    if origin is not None and not (origin in gateway.origins or b"*" in gateway.origins or is_own(origin, request)):
+    if origin is not None and not (gateway.places.allows_origin(origin) or is_own(origin, request)):
         raise InvalidRequest(ORIGIN_REFUSED.message, code=ORIGIN_REFUSED.code, status=ORIGIN_REFUSED.status)
     return await gateway.caller_of(request)
 
