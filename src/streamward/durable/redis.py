@@ -24,13 +24,12 @@ from redis.exceptions import RedisError
 from streamward.durable import redis_scripts as lua
 from streamward.durable.feed import Feed
 from streamward.durable.group import RETRY_S, GroupStore, Item, Outcome
+from streamward.durable.redis_shapes import as_ms, batch_of, ended_commands, notice, pages_of, state_of, unavailable
 from streamward.durable.redis_wire import AWAY, Asker, Command, Wire
 from streamward.durable.store import (
     DEFAULT_LIMITS,
     LEASE_S,
-    MAX_TAIL_BYTES,
     MAX_TAIL_FRAMES,
-    Batch,
     Created,
     Ending,
     Fenced,
@@ -42,11 +41,9 @@ from streamward.durable.store import (
     NewStream,
     Offset,
     OffsetConflict,
-    StoreUnavailable,
     StreamState,
     Write,
     fenced,
-    frames_gone,
     not_found,
 )
 from streamward.errors import Conflict, NotFound, Overloaded, StreamwardError
@@ -57,7 +54,6 @@ SOCKET_S = 6.0  # an answer later than this is a dead server
 LIVE_MAX_S = 24 * 3600.0  # no stream lives longer: bounds keys whose streams were lost before they ended
 BACKSTOP_S = 3600.0  # expiry in the server, past the sweep's: for when no worker is left to sweep
 TRIM_TO = 0.75  # of the bound of a stream
-EVICT_PAGE = 500  # commands in one pipeline of the sweep
 
 SCRIPTS = {name: getattr(lua, name) for name in ("WRITE", "CREATE", "CLAIM", "STOP", "EVICT", "REPLACE")}
 SHA = {name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in SCRIPTS.items()}
@@ -124,7 +120,7 @@ class RedisStore(GroupStore):
         try:
             return await self._asker.ask(*commands)
         except (RedisError, OSError, TimeoutError) as exc:
-            raise _unavailable(exc) from exc
+            raise unavailable(exc) from exc
 
     # -- the writer
 
@@ -163,11 +159,11 @@ class RedisStore(GroupStore):
     def _outcome(self, item: Item, reply: Any, now: float) -> StreamwardError | None:
         assert type(item) is Write
         if isinstance(reply, RedisError):
-            return _unavailable(reply)
+            return unavailable(reply)
         match reply[0]:
             case b"ok":
                 if item.ending is not None:
-                    self._asker.submit(_ended(item.id, self.worker, now + float(reply[2])), lambda _: None)
+                    self._asker.submit(ended_commands(item.id, self.worker, now + float(reply[2])), lambda _: None)
                 elif reply[1] == b"1":
                     self.on_stop(item.id)
                 return None
@@ -178,14 +174,10 @@ class RedisStore(GroupStore):
             case b"ended":
                 return OffsetConflict(f"stream {item.id} has ended ({reply[1].decode()}): nothing can be appended")
             case _:
-                return OffsetConflict(
-                    f"stream {item.id} continues at offset {int(reply[1])}, this write starts at {item.at}"
-                )
+                return OffsetConflict(f"stream {item.id} continues at offset {int(reply[1])}, this write starts at {item.at}")
 
     def answer(self, item: Item, outcome: Outcome) -> None:
-        if type(item) is Write and (
-            isinstance(outcome, Fenced | NotFound) if outcome is not None else item.ending is not None
-        ):
+        if type(item) is Write and (isinstance(outcome, Fenced | NotFound) if outcome is not None else item.ending is not None):
             if self._own.get(item.id, 0) <= item.epoch:  # else claimed again by this worker: its old writer is refused
                 self._own.pop(item.id, None)
             feed = self.feeds.get(item.id)
@@ -198,11 +190,11 @@ class RedisStore(GroupStore):
     def fetch(self, stream_id: str, first: Offset, done: Fetched) -> None:
         def answer(replies: list[Any] | BaseException) -> None:
             if isinstance(replies, BaseException):
-                done(_unavailable(replies))
+                done(unavailable(replies))
                 return
             entries, state = replies
             failed = next((reply for reply in replies if isinstance(reply, RedisError)), None)
-            done(_unavailable(failed) if failed else _batch(stream_id, first, entries, state))
+            done(unavailable(failed) if failed else batch_of(stream_id, first, entries, state))
 
         self._asker.submit(
             [
@@ -214,11 +206,11 @@ class RedisStore(GroupStore):
 
     async def state(self, stream_id: str) -> StreamState | None:
         (fields,) = await self._ask(("HGETALL", lua.state_key(stream_id)))
-        return _state(stream_id, fields)
+        return state_of(stream_id, fields)
 
     async def _states(self, stream_ids: Sequence[str]) -> list[StreamState | None]:
         replies = await self._ask(*[("HGETALL", lua.state_key(stream_id)) for stream_id in stream_ids])
-        return [_state(stream_id, fields) for stream_id, fields in zip(stream_ids, replies, strict=True)]
+        return [state_of(stream_id, fields) for stream_id, fields in zip(stream_ids, replies, strict=True)]
 
     async def active(self, tenant: str, chat: str) -> StreamState | None:
         (stream_id,) = await self._ask(("GET", lua.chat_key(tenant, chat)))
@@ -253,7 +245,7 @@ class RedisStore(GroupStore):
         if known is not None:
             return Created(known, fresh=False)
         if new.chat is not None:
-            await self._ask(("SET", lua.chat_key(new.tenant, new.chat), new.id, "PX", _ms(LIVE_MAX_S)))
+            await self._ask(("SET", lua.chat_key(new.tenant, new.chat), new.id, "PX", as_ms(LIVE_MAX_S)))
         self._own[new.id] = 1
         return Created(
             StreamState(
@@ -284,7 +276,7 @@ class RedisStore(GroupStore):
         key = lua.idempotency_key(new.tenant, new.idempotency_key)
         mine, old = f"{new.id} {new.body_hash}".encode(), b""
         while True:
-            keep = _ms(LIVE_MAX_S + new.retention_s)
+            keep = as_ms(LIVE_MAX_S + new.retention_s)
             (value,) = await self._ask(("EVALSHA", SHA["REPLACE"], 1, key, old, mine, keep))
             if value == mine:
                 return None
@@ -308,12 +300,10 @@ class RedisStore(GroupStore):
         if stream_id in self._own:
             self.on_stop(stream_id)
             return
-        await self._ask(_notice(owner.decode(), "stop", stream_id))
+        await self._ask(notice(owner.decode(), "stop", stream_id))
 
     async def heartbeat(self, lease_s: float = LEASE_S) -> None:
-        await self._ask(
-            ("SET", lua.lease_key(self.worker), 1, "PX", _ms(lease_s)), ("SADD", lua.WORKERS, self.worker)
-        )
+        await self._ask(("SET", lua.lease_key(self.worker), 1, "PX", as_ms(lease_s)), ("SADD", lua.WORKERS, self.worker))
 
     async def orphans(self) -> list[StreamState]:
         (members,) = await self._ask(("SMEMBERS", lua.WORKERS))
@@ -360,7 +350,7 @@ class RedisStore(GroupStore):
         (due,) = await self._ask(("ZRANGEBYSCORE", lua.ENDED, "-inf", self.clock()))
         forgotten = 0
         ids = [stream_id.decode() for stream_id in due]
-        for page in _pages(ids):
+        for page in pages_of(ids):
             for stream_id, state in zip(page, await self._states(page), strict=True):
                 if state is None or not state.live:
                     await self._ask(("DEL", lua.state_key(stream_id), lua.frames_key(stream_id)))
@@ -386,11 +376,11 @@ class RedisStore(GroupStore):
         """Ended streams as (when, id, bytes), and the bytes of live ones."""
         (members,) = await self._ask(("ZRANGE", lua.ENDED, 0, -1))
         ended: list[tuple[float, str, int]] = []
-        for page in _pages([stream_id.decode() for stream_id in members]):
+        for page in pages_of([stream_id.decode() for stream_id in members]):
             replies = await self._ask(*[("HMGET", lua.state_key(i), "ended", "size") for i in page])
             ended += [(float(at), i, int(size)) for i, (at, size) in zip(page, replies, strict=True) if at is not None]
         live = 0
-        for page in _pages(await self._live()):
+        for page in pages_of(await self._live()):
             replies = await self._ask(*[("HMGET", lua.state_key(i), "ending", "size") for i in page])
             live += sum(int(size) for ending, size in replies if ending is None and size is not None)
         return ended, live
@@ -414,7 +404,7 @@ class RedisStore(GroupStore):
             self._remote[feed.id] = (feed, feed.head)
             if self._following:  # wake the blocked read: it does not know this stream
                 self._following = False
-                self._asker.submit([_notice(self.worker, "wake", feed.id)], lambda _: None)
+                self._asker.submit([notice(self.worker, "wake", feed.id)], lambda _: None)
 
     def not_following(self, feed: Feed) -> None:
         self._remote.pop(feed.id, None)
@@ -491,62 +481,3 @@ class RedisStore(GroupStore):
         for stream_id, reply in zip(own, replies[len(remote) :], strict=True):
             if not isinstance(reply, RedisError) and reply[2] == b"1" and stream_id in self._own:
                 self.on_stop(stream_id)
-
-
-def _notice(worker: str, kind: str, stream_id: str) -> Command:
-    return ("XADD", lua.control_key(worker), "MAXLEN", "~", 1000, "*", kind, stream_id)
-
-
-def _ended(stream_id: str, worker: str, forget_at: float) -> list[Command]:
-    return [("ZADD", lua.ENDED, forget_at, stream_id), ("SREM", lua.live_key(worker), stream_id)]
-
-
-def _batch(stream_id: str, first: Offset, entries: Sequence[Any], state: Sequence[Any]) -> Batch | StreamwardError:
-    if state[0] is None:
-        return not_found(stream_id)
-    stored, ending, earliest = int(state[0]), state[1].decode() if state[1] else None, int(state[2])
-    if first < earliest:
-        return frames_gone(first, earliest)
-    frames: list[bytes] = []
-    room = MAX_TAIL_BYTES
-    for entry_id, fields in entries:
-        if fields[0] != b"d":
-            break
-        if not frames and entry_id != b"0-%d" % (first + 1):  # a hole: entries were deleted behind our back
-            return frames_gone(first, int(entry_id[2:]) - 1)
-        room -= len(fields[1])
-        if room < 0 and frames:
-            break
-        frames.append(fields[1])
-    return Batch(first, frames, stored, ending)
-
-
-def _state(stream_id: str, fields: Sequence[bytes]) -> StreamState | None:
-    if not fields:
-        return None
-    of = dict(zip(fields[::2], fields[1::2], strict=True))
-    if b"epoch" not in of:
-        return None
-    ending = of.get(b"ending")
-    return StreamState(
-        id=stream_id, tenant=of[b"tenant"].decode(), dialect=of[b"dialect"].decode(), meta=of[b"meta"],
-        chat=of[b"chat"].decode() if b"chat" in of else None, retention_s=float(of[b"retention"]),
-        created=float(of[b"created"]), owner=of[b"owner"].decode(), epoch=int(of[b"epoch"]),
-        earliest=int(of[b"earliest"]), next=int(of[b"next"]), stop_requested=of.get(b"stop") == b"1",
-        ending=ending.decode() if ending else None,  # type: ignore[arg-type]
-        ended=float(of[b"ended"]) if b"ended" in of else None, result=of.get(b"result", b""),
-    )  # fmt: skip
-
-
-def _pages(ids: Sequence[str]) -> list[Sequence[str]]:
-    return [ids[start : start + EVICT_PAGE] for start in range(0, len(ids), EVICT_PAGE)]
-
-
-def _ms(seconds: float) -> int:
-    return max(1, int(seconds * 1000))
-
-
-def _unavailable(exc: BaseException) -> StoreUnavailable:
-    error = StoreUnavailable(f"Redis does not answer or refused a command: {exc!r:.200}")
-    error.__cause__ = exc
-    return error
