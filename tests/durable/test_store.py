@@ -363,6 +363,20 @@ async def test_a_newer_stream_takes_the_pointer_and_the_older_ones_end_leaves_it
         assert await store.active("t1", "c") is None
 
 
+async def test_an_older_live_stream_does_not_come_back_when_the_newer_one_is_forgotten(backend: Backend):
+    """The chat has gone on without it; found by the model test."""
+    clock = FakeClock()
+    async with backend.open(clock=clock) as store:
+        await store.create(new(chat="c"))
+        newer = (await store.create(new(chat="c", retention_s=60.0))).state
+        await write(store, newer, 0, [], ending="completed")
+        clock.now += 61
+        await store.sweep()
+
+        assert await store.state(newer.id) is None
+        assert await store.active("t1", "c") is None
+
+
 # -- 9: bounded
 
 

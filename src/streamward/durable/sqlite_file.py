@@ -51,13 +51,15 @@ CREATE TABLE IF NOT EXISTS streams (
   next INTEGER NOT NULL DEFAULT 0,       -- valid once ended; of a live stream its last row in frames says it
   size INTEGER NOT NULL DEFAULT 0,       -- likewise
   stop INTEGER NOT NULL DEFAULT 0, ending TEXT, ended REAL, result BLOB NOT NULL DEFAULT x'');
-CREATE INDEX IF NOT EXISTS streams_chat ON streams (tenant, chat, no) WHERE chat IS NOT NULL;
 CREATE INDEX IF NOT EXISTS streams_live ON streams (owner) WHERE ending IS NULL;
 CREATE INDEX IF NOT EXISTS streams_ended ON streams (ended) WHERE ending IS NOT NULL;
 CREATE INDEX IF NOT EXISTS streams_stop ON streams (owner) WHERE stop = 1 AND ending IS NULL;
 CREATE TABLE IF NOT EXISTS keys (
   tenant TEXT, key TEXT, body_hash TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (tenant, key)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS keys_id ON keys (id);
+CREATE TABLE IF NOT EXISTS chats (  -- the newest stream of each: when it is forgotten, no older one takes its place
+  tenant TEXT, chat TEXT, id TEXT NOT NULL, PRIMARY KEY (tenant, chat)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS chats_id ON chats (id);
 CREATE TABLE IF NOT EXISTS workers (id TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS frames (key INTEGER PRIMARY KEY, n INTEGER NOT NULL, data BLOB NOT NULL);
 """
@@ -151,7 +153,7 @@ def read_state(con: sqlite3.Connection, stream_id: str) -> StreamState | None:
 
 def read_active(con: sqlite3.Connection, tenant: str, chat: str) -> StreamState | None:
     row = con.execute(
-        "SELECT id FROM streams WHERE tenant=? AND chat=? ORDER BY no DESC LIMIT 1", (tenant, chat)
+        "SELECT id FROM chats WHERE tenant=? AND chat=?", (tenant, chat)
     ).fetchone()
     state = read_state(con, row[0]) if row else None
     return state if state is not None and state.live else None
@@ -247,6 +249,8 @@ def insert_stream(con: sqlite3.Connection, new: NewStream, owner: str, now: floa
         raise Conflict(f"stream {new.id} exists already") from exc
     if new.idempotency_key is not None:
         con.execute("INSERT INTO keys VALUES (?,?,?,?)", (new.tenant, new.idempotency_key, new.body_hash, new.id))
+    if new.chat is not None:
+        con.execute("INSERT OR REPLACE INTO chats VALUES (?,?,?)", (new.tenant, new.chat, new.id))
     return new.id, True
 
 
@@ -265,6 +269,7 @@ def delete_due(con: sqlite3.Connection, now: float) -> int:
     for no, stream_id in due:
         con.execute("DELETE FROM frames WHERE key BETWEEN ? AND ?", key_range(no))
         con.execute("DELETE FROM keys WHERE id=?", (stream_id,))
+        con.execute("DELETE FROM chats WHERE id=?", (stream_id,))
         con.execute("DELETE FROM streams WHERE no=?", (no,))
     con.execute("DELETE FROM workers WHERE until < ?", (now - 3600,))
     return len(due)
