@@ -8,7 +8,7 @@ import pytest
 from streamward.call import Call, Message, Text
 from streamward.dataplane.client import Timeouts
 from streamward.dataplane.pool import Pool
-from streamward.events import TERMINAL, Error, Event, Finish, TextDelta
+from streamward.events import TERMINAL, Error, Event, Finish, Start, TextDelta
 from streamward.grammar import violations
 from streamward.upstream.attempts import Target
 from streamward.upstream.demo import DemoUpstream
@@ -212,3 +212,28 @@ async def test_the_demo_model_keeps_its_pace():
 
     assert sum(isinstance(event, TextDelta) for event in events) == 10
     assert 0.13 < took < 1.5
+
+
+async def test_a_tap_keeps_events_only_while_the_reader_waits():
+    """In order: what the tap refuses, and everything behind it, comes by ``read``."""
+    kept: list[Event] = []
+
+    def tap(events: list[Event]) -> bool:
+        mine = all(isinstance(event, TextDelta) for event in events)
+        if mine:
+            kept.extend(events)
+        return mine
+
+    async with targets(stream(*HELLO)) as (found, _, _):
+        source = EventSource(call(), found)
+        source.tap = tap
+        source.started = source.committed = True
+        reading = asyncio.ensure_future(source.read())
+        await asyncio.sleep(0)
+
+        source.push([TextDelta("t", "a")])
+        source.push([Start("m")])
+        source.push([TextDelta("t", "b")])
+
+        assert [TextDelta("t", "a")] == kept
+        assert [Start("m"), TextDelta("t", "b")] == await reading

@@ -64,6 +64,11 @@ class Generation:
         """The model failed, and ``on_error`` will be told before the generation is over; else it is told at once."""
         self.emit: Callable[[Sequence[Event]], Any] = run.put
 
+    @property
+    def direct(self) -> bool:
+        """Nothing stands between the model and the readers: no transform, no callback for each event, no checker."""
+        return not self.plan.transforms and self.plan.callbacks.on_chunk is None and self.run.check is None
+
     # -- producer
 
     async def produce(self) -> None:

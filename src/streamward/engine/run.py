@@ -70,8 +70,8 @@ class Run:
 
     # -- readers
 
-    async def news(self) -> None:
-        """Return when there are more events, or the run is over. Starts it."""
+    def waiter(self) -> asyncio.Future[None]:
+        """Done when there are more events, or the run is over. Starts it."""
         if self.task is None:
             self.start()
         loop = self.loop
@@ -80,6 +80,11 @@ class Run:
         self.readers.append(waiter)
         if self.demand is not None:
             self.ask()
+        return waiter
+
+    async def news(self) -> None:
+        """Wait for :meth:`waiter`; cancelling the wait takes it back."""
+        waiter = self.waiter()
         try:
             await waiter
         finally:

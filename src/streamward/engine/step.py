@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from streamward import call as calls
 from streamward.engine.model import ModelStream
 from streamward.engine.plan import ToolErrors, generate_id
-from streamward.engine.run import notify, notify_later, settle
+from streamward.engine.run import WINDOW, notify, notify_later, settle
 from streamward.engine.steps import Step, build_step
 from streamward.engine.tool_input import check, check_and_repair
 from streamward.engine.tool_runs import ToolRuns
@@ -39,6 +39,7 @@ from streamward.events import (
     ToolResult,
     UsageUpdate,
 )  # fmt: skip
+from streamward.upstream.source import EventSource
 
 if TYPE_CHECKING:
     from streamward.engine.generation import Generation
@@ -74,6 +75,9 @@ class StepStream:
         """Read the stream to its end, handing on events; results of tools in between as they come."""
         deadlines = self.generation.deadlines
         reading: asyncio.Future[Sequence[Event]] | None = None
+        source = stream if isinstance(stream, EventSource) and self.generation.direct else None
+        if source is not None:
+            source.tap = self.tapped
         try:
             while self.finish is None and self.error is None:
                 if self.runs.busy:
@@ -103,8 +107,24 @@ class StepStream:
                     return
                 await self.take(events)
         finally:
+            if source is not None:
+                source.tap = None
             if reading is not None:
                 reading.cancel()
+
+    def tapped(self, events: list[Event]) -> bool:
+        """Plain deltas go straight from the connection to readers that keep up: no task of ours wakes for a token."""
+        run = self.generation.run
+        if len(run.events) - run.furthest > WINDOW or self.renamed or self.runs.busy or run.terminal is not None:
+            return False
+        for event in events:
+            if type(event) not in PLAIN or not event.delta:  # type: ignore[union-attr]
+                return False
+        if self.generation.deadlines is not None:
+            self.generation.deadlines.chunk()
+        self.events.extend(events)
+        run.add(events)
+        return True
 
     async def take(self, events: Sequence[Event]) -> None:
         """Translate one batch and hand it on."""

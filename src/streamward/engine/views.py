@@ -47,9 +47,12 @@ class Cursor:
             if run.terminal is not None:
                 self.finish()
                 return []
+            waiter = run.waiter()
             try:
-                await run.news()
+                await waiter
             except asyncio.CancelledError:
+                if waiter in run.readers:
+                    run.readers.remove(waiter)
                 self.leave()
                 raise
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from streamward.call import Call
 from streamward.dataplane.client import AnswerHead
@@ -40,7 +40,9 @@ class EventSource:
         self.buffer: list[Event] = []
         self.body: list[bytes] = []
         self.body_bytes = 0
-        self.arrived = asyncio.Event()
+        self.waiter: asyncio.Future[None] | None = None
+        self.tap: Callable[[list[Event]], bool] | None = None
+        """Is shown events while the reader waits, and may keep them (True): a token then wakes no task of the reader's."""
         self.started = False
         self.ended_ = False
         self.committed = False
@@ -56,8 +58,11 @@ class EventSource:
         while not self.buffer:
             if self.ended_:
                 return []
-            self.arrived.clear()
-            await self.arrived.wait()
+            self.waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self.waiter
+            finally:
+                self.waiter = None
         events, self.buffer = self.buffer, []
         if self.paused:
             self.paused = False
@@ -68,7 +73,11 @@ class EventSource:
         """Stop at once; nothing more is read."""
         self.attempts.cancel()
         self.ended_ = True
-        self.arrived.set()
+        self.wake()
+
+    def wake(self) -> None:
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
 
     async def aclose(self) -> None:
         self.cancel()
@@ -139,6 +148,9 @@ class EventSource:
     def push(self, events: list[Event]) -> None:
         if not events or self.ended_:
             return
+        # Only to a reader that waits: whatever it read before has been dealt with.
+        if self.tap is not None and self.waiter is not None and not self.waiter.done() and self.tap(events):
+            return
         self.buffer.extend(events)
         if isinstance(events[-1], TERMINAL):
             self.ended_ = True
@@ -149,7 +161,7 @@ class EventSource:
         elif len(self.buffer) > HIGH_WATER and not self.paused:
             self.paused = True
             self.attempts.pause()
-        self.arrived.set()
+        self.wake()
 
     def broke(self, error: ErrorInfo) -> None:
         self.push(self.decoder.fail(error) if self.decoder is not None else [Error(error)])
