@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from support.browser import chromium
 from support.model_upstream import TOKENS, ModelUpstream, conformance_app, model_upstream
 
 HOOKS = Path(__file__).parent / "hooks"
@@ -80,11 +80,9 @@ def html() -> str:
 
 @pytest.fixture(scope="module")
 def page(html: str) -> Iterator[Page]:
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("chromium is not installed")
+    program = chromium()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page()
         page.route("**/page?*", lambda route: route.fulfill(body=html, content_type="text/html; charset=utf-8"))
         yield page

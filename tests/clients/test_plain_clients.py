@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 import requests
 
 from clients.conftest import MODELS
+from support.browser import chromium
 from support.gateway_server import Process
 from support.raw_http import chat
 
@@ -130,14 +130,12 @@ def test_fetch_in_a_browser_on_another_origin(gateway: Process, page_url: str):
     """Preflight, stream, readable id header, readable errors; another origin gets nothing."""
     from playwright.sync_api import Error, sync_playwright
 
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("chromium is not installed")
+    program = chromium()
     arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
                  "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
     url = f"{gateway.url}/v1/chat/completions"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        browser = playwright.chromium.launch(executable_path=program, args=arguments)
         page = browser.new_page()
         page.goto(page_url)
         found = page.evaluate(FETCH, [url, chat(PACED), "k"])

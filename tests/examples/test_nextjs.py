@@ -16,8 +16,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
+from support.browser import browser_page
 from support.functions_server import serve
 from support.model_upstream import TOKENS, ModelUpstream, example, model_upstream
 
@@ -91,13 +92,8 @@ def site(request: pytest.FixtureRequest, upstream: ModelUpstream, tmp_path_facto
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("chromium is not installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield browser.new_page()
-        browser.close()
+    with browser_page() as opened:
+        yield opened
 
 
 def test_pages_are_compressed_and_streams_are_not(site: str, upstream: ModelUpstream) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 from playwright.async_api import async_playwright
 
+from support.browser import ARGUMENTS, chromium
 from support.cutting_proxy import cutting_proxy
 from support.gateway_server import config_text, gateway_server
 from support.raw_http import ask, chat, chat_request, request
@@ -70,9 +70,7 @@ async def test_the_program_does_not_take_a_cut_answer_for_a_whole_one():
 @pytest.mark.browser
 async def test_a_browser_comes_back_by_itself():
     """`EventSource` repeats the request with `Last-Event-ID`; the gateway goes on after that frame."""
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("chromium is not installed")
+    program = chromium()
     async with (
         gateway_server(config_text(server='cors_origins = ["*"]'), open_access=True) as served,
         cutting_proxy(served.port, [2000]) as proxy, async_playwright() as playwright,
@@ -82,7 +80,7 @@ async def test_a_browser_comes_back_by_itself():
             served.port, request("POST", "/v1/chat/completions", body, {"x-streamward-resumable": "1"}, key=None)
         )  # fmt: skip
         stream_id = begun.get("x-streamward-stream-id")
-        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        browser = await playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         page = await browser.new_page()
         await page.goto(f"http://127.0.0.1:{served.port}/healthz")
         heard = await page.evaluate(LISTEN, f"http://127.0.0.1:{proxy.port}/v1/streams/{stream_id}")

@@ -18,6 +18,7 @@ from streamward.gateway.app import Gateway
 from streamward.gateway.config import parse
 from streamward.gateway.serve import HTTP_PROTOCOL
 from streamward.playground.page import DIST, playground_routes
+from support.browser import chromium
 from support.gateway_server import streamward
 from support.raw_http import KEY as LOCKED_KEY
 
@@ -92,11 +93,9 @@ def unbuilt_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 # Per module: the synchronous playwright keeps an event loop running in this thread, which asyncio tests could not bear.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("chromium is not installed")
+    program = chromium()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGS)
+        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_ARGS)
         yield browser
         browser.close()
 
