@@ -290,3 +290,23 @@ def test_detection_without_headers():
 
     assert found == {name: name for name in LLM}
     assert detect(Capture(headers={}, reads=[Read(0.0, b"data: hello\n\n")])) == "sse"
+
+
+@pytest.mark.parametrize("odd", [{}, [], {"a": [1]}, True, None, 1.5, "x"])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '{"type":"response.output_item.added","output_index":ODD,"item":{"id":ODD}}',
+        '{"type":"response.output_text.delta","output_index":ODD,"content_index":ODD,"item_id":ODD,"delta":ODD}',
+        '{"type":"content_block_start","index":ODD,"content_block":{"type":ODD}}',
+        '{"type":"content_block_delta","index":ODD,"delta":{"type":"text_delta","text":ODD}}',
+        '{"type":"content_block_stop","index":ODD}', '{"candidates":[{"index":ODD,"finishReason":ODD}]}',
+        '{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":ODD}]},"finish_reason":ODD}]}',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", LLM)
+def test_an_odd_value_where_an_index_or_an_id_is_due_is_a_finding(name: str, frame: str, odd: object):
+    """Never an exception: objects cannot be looked up."""
+    body = f"data: {frame.replace('ODD', json.dumps(odd))}\n\n".encode()
+
+    assert lint(captured(body * 2, name), name).report is not None

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from streamward.wire.lint.finding import Finding, Json, Rule, shown
+from streamward.wire.lint.finding import Finding, Json, Rule, as_key, shown
 from streamward.wire.lint.values import is_json, parsed
 from streamward.wire.sse import DONE, Frame
 
@@ -132,7 +132,7 @@ class ChatRules:
     def finish(self, number: int, index: int, reason: Any) -> Iterator[Finding]:
         if index in self.finished:
             yield Finding("chat-finish-once", f"choice {index} finishes again", number)
-        if reason not in REASONS:
+        if as_key(reason) not in REASONS:
             yield Finding("chat-finish-once", f"unknown reason {shown(reason)}", number)
         self.finished[index] = str(reason)
         calls = {key: pieces for key, pieces in self.tools.items() if key[0] == index}
@@ -158,7 +158,7 @@ class ChatRules:
             named = call.get("id") and call.get("type") == "function" and function.get("name")
             if not named:
                 yield Finding("chat-tool-head", f"call {key[1]} begins without id, type or name", number)
-            if call.get("id") in self.tool_ids:
+            if as_key(call.get("id")) in self.tool_ids:
                 yield Finding("chat-tool-head", f"the id {shown(call['id'])} is used twice", number)
             self.tool_ids.add(str(call.get("id")))
         elif call.get("id") or function.get("name"):

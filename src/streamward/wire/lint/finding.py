@@ -86,6 +86,11 @@ class Report:
         return sum(1 for result in self.broken if result.severity == "warning")
 
 
+def as_key(value: Any) -> Any:
+    """*value*, which may be anything, so that it can be looked up: an object or an array as its text."""
+    return repr(value) if isinstance(value, (dict, list)) else value
+
+
 def shown(value: Any) -> str:
     """A value in a message: short, and never a whole body."""
     text = value if isinstance(value, str) else repr(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from streamward.wire.lint.finding import Finding, Json, Rule, shown
+from streamward.wire.lint.finding import Finding, Json, Rule, as_key, shown
 from streamward.wire.lint.values import is_json, parsed
 from streamward.wire.sse import Frame
 
@@ -78,7 +78,7 @@ class MessagesRules:
             yield Finding("messages-start", what, number)
 
     def block_start(self, number: int, event: Json) -> Iterator[Finding]:
-        index, block = event.get("index"), event.get("content_block")
+        index, block = as_key(event.get("index")), event.get("content_block")
         if index != self.seen:
             yield Finding("messages-block-index", f"{shown(index)} where {self.seen} was due", number)
         self.seen += 1
@@ -86,7 +86,7 @@ class MessagesRules:
         self.blocks[index] = (str(kind), [])
 
     def block_delta(self, number: int, event: Json) -> Iterator[Finding]:
-        block, delta = self.blocks.get(event.get("index")), event.get("delta")
+        block, delta = self.blocks.get(as_key(event.get("index"))), event.get("delta")
         if block is None:
             yield Finding("messages-block-open", f"a delta for block {shown(event.get('index'))}", number)
             return
@@ -97,7 +97,7 @@ class MessagesRules:
             block[1].append(str(delta.get("partial_json", "")))  # type: ignore[union-attr] # kind came from it
 
     def block_stop(self, number: int, event: Json) -> Iterator[Finding]:
-        block = self.blocks.pop(event.get("index"), None)
+        block = self.blocks.pop(as_key(event.get("index")), None)
         if block is None:
             yield Finding("messages-block-open", f"a stop for block {shown(event.get('index'))}", number)
         elif block[0] == "tool_use":

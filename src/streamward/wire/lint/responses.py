@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from streamward.wire.lint.finding import Finding, Json, Rule, shown
+from streamward.wire.lint.finding import Finding, Json, Rule, as_key, shown
 from streamward.wire.lint.values import is_json, parsed
 from streamward.wire.sse import DONE, Frame
 
@@ -55,7 +55,7 @@ class Item:
     """An output item while it is open."""
 
     def __init__(self, item: Json) -> None:
-        self.id = item.get("id")
+        self.id = as_key(item.get("id"))
         self.open = True
         self.parts: dict[tuple[str, Any], list[str]] = {}
         self.closed: set[tuple[str, Any]] = set()
@@ -156,7 +156,7 @@ class ResponsesRules:
         if kind == "response.output_item.added":
             yield from self.added(number, index, event.get("item"))
             return
-        item = self.items.get(index)
+        item = self.items.get(as_key(index))
         if item is None or not item.open:
             yield Finding("responses-delta-open", f"{kind} for output_index {shown(index)}, which is not open", number)
             return
@@ -184,7 +184,7 @@ class ResponsesRules:
         if self.incomplete is not None:
             yield Finding("responses-incomplete-last", "an item follows an incomplete one", number)
         self.ids.add(item.id)
-        self.items[index] = item
+        self.items[as_key(index)] = item
 
     def done(self, number: int, item: Item, value: Any) -> Iterator[Finding]:
         value = value if isinstance(value, dict) else {}
@@ -247,5 +247,5 @@ class ResponsesRules:
 
 def part_key(event: Json) -> tuple[str, Any]:
     if "summary_index" in event:
-        return "summary", event["summary_index"]
-    return "content", event.get("content_index")
+        return "summary", as_key(event["summary_index"])
+    return "content", as_key(event.get("content_index"))

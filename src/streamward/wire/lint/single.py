@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from streamward.wire.lint.finding import Finding, Rule, shown
+from streamward.wire.lint.finding import Finding, Rule, as_key, shown
 from streamward.wire.lint.values import parsed
 from streamward.wire.sse import Frame
 
@@ -53,7 +53,7 @@ class GeminiRules:
             if not isinstance(candidate, dict):
                 yield Finding("gemini-json", "a candidate that is no object", number)
                 continue
-            index = candidate.get("index", at)
+            index = as_key(candidate.get("index", at))
             content = candidate.get("content")
             parts = content.get("parts") if isinstance(content, dict) else None
             if content is not None and (not isinstance(content, dict) or not isinstance(parts or [], list)):
