@@ -210,7 +210,7 @@ class Terminal:
         os.close(slave)
         self.seen = ""
 
-    def wait_for(self, text: str, patience_s: float = 15) -> None:
+    def wait_for(self, text: str, patience_s: float = 60) -> None:
         deadline = time.monotonic() + patience_s
         while text not in self.seen:
             assert time.monotonic() < deadline, f"{text!r} did not come; seen: {self.seen[-500:]!r}"

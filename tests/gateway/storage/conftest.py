@@ -22,18 +22,28 @@ def postgres() -> Iterator[PostgresServer]:
         server.close()
 
 
+async def emptied(server: PostgresServer) -> str:
+    """The URL of the server's database, with nothing in it."""
+    import asyncpg
+
+    connection = await asyncpg.connect(server.url)
+    await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    await connection.close()
+    return server.url
+
+
+@pytest.fixture
+async def postgres_url(postgres: PostgresServer) -> str:
+    """Of an empty PostgreSQL database."""
+    return await emptied(postgres)
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 async def url(request: pytest.FixtureRequest, tmp_path) -> str:
     """Of an empty database."""
     if request.param == "sqlite":
         return f"sqlite:{tmp_path}/state/streamward.db"
-    import asyncpg
-
-    server: PostgresServer = request.getfixturevalue("postgres")
-    connection = await asyncpg.connect(server.url)
-    await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    await connection.close()
-    return server.url
+    return await emptied(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture

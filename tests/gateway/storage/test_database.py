@@ -86,9 +86,8 @@ async def test_text_survives_whatever_it_holds(storage: Storage):
     assert await names(storage) == [text]
 
 
-async def test_writes_wait_for_a_server_that_is_away(postgres):
-    async with Storage(postgres.url) as storage:
-        await storage.database.run(Statement("DELETE FROM schema_migrations WHERE number < 0"))
+async def test_writes_wait_for_a_server_that_is_away(postgres, postgres_url: str):
+    async with Storage(postgres_url) as storage:
         postgres.halt()
         storage.database.later(mark(100, "patient"))
         await asyncio.to_thread(postgres.boot)
