@@ -24,7 +24,7 @@ from streamward.upstream.attempts import CENSORED, MAX_REPLY_BYTES, Attempts, Ta
 from streamward.upstream.hedge import Hedge
 from streamward.wire import json_text
 from streamward.wire.chat_completions.reply import look_at_reply
-from streamward.wire.chat_completions.request import validate
+from streamward.wire.chat_completions.request_shapes import validate
 from streamward.wire.dialect import Context, Dialect
 from streamward.wire.relay import Relay, stop_relay
 from streamward.wire.splice import Splice

@@ -6,9 +6,10 @@ Follows the Chat Completions reference of OpenAI's OpenAPI description 2.3.0. Pu
 from streamward.wire.chat_completions.decode import Decoder
 from streamward.wire.chat_completions.encode import Encoder
 from streamward.wire.chat_completions.errors import parse_error, render_error
+from streamward.wire.chat_completions.parse import parse_request
 from streamward.wire.chat_completions.passthrough import Passthrough
+from streamward.wire.chat_completions.render import relay_request, render_request
 from streamward.wire.chat_completions.reply import parse_reply, render_reply
-from streamward.wire.chat_completions.request import parse_request, relay_request, render_request
 from streamward.wire.chat_completions.shapes import NAME
 from streamward.wire.dialect import Profile
 from streamward.wire.sse import MAX_EVENT_BYTES
