@@ -1,0 +1,56 @@
+"""However an upstream frames its events, every client is told the same: line ends, comments, spaces, a byte order mark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from matrix.render import CLIENTS, PAIRS, expected, meaning, render, upstream_file
+
+
+def crlf(raw: bytes) -> bytes:
+    return raw.replace(b"\n", b"\r\n")
+
+
+def cr(raw: bytes) -> bytes:
+    return raw.replace(b"\n", b"\r")
+
+
+def commented(raw: bytes) -> bytes:
+    """A comment before every line, so also between ``event`` and ``data``, and as blocks of their own."""
+    return b": hi\n\n" + b"".join(b": ping - 1\n" + line + b"\n" for line in raw.split(b"\n")[:-1])
+
+
+def unspaced(raw: bytes) -> bytes:
+    return raw.replace(b"\ndata: ", b"\ndata:").replace(b"\nevent: ", b"\nevent:")
+
+
+def marked(raw: bytes) -> bytes:
+    return b"\xef\xbb\xbf" + raw
+
+
+FRAMINGS = [crlf, cr, commented, unspaced, marked]
+SSE = [pair for pair in PAIRS if pair[0] != "ollama"]
+
+
+@pytest.mark.parametrize("framing", FRAMINGS, ids=lambda framing: framing.__name__)
+@pytest.mark.parametrize(("upstream", "case"), SSE)
+def test_framing_changes_nothing(upstream: str, case: str, framing: Callable[[bytes], bytes]):
+    """In one read, in single bytes, and in reads that end between a CR and its LF, in every client's dialect."""
+    raw = framing(upstream_file(upstream, case).read_bytes())
+    single = [raw[at : at + 1] for at in range(len(raw))]
+    halves = [part + b"\r" for part in raw.split(b"\r")]
+    halves[-1] = halves[-1][:-1]
+
+    for client in CLIENTS:
+        for reads in ([raw], single, halves):
+            assert meaning(client, render(client, upstream, reads)) == expected(client, upstream, case), client
+
+
+@pytest.mark.parametrize("case", [case for upstream, case in PAIRS if upstream == "ollama"])
+def test_crlf_lines_of_ndjson_change_nothing(case: str):
+    raw = crlf(upstream_file("ollama", case).read_bytes())
+
+    for client in CLIENTS:
+        assert meaning(client, render(client, "ollama", [raw])) == expected(client, "ollama", case), client
