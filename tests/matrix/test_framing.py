@@ -54,3 +54,18 @@ def test_crlf_lines_of_ndjson_change_nothing(case: str):
 
     for client in CLIENTS:
         assert meaning(client, render(client, "ollama", [raw])) == expected(client, "ollama", case), client
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\u0085", "\v", "\f"], ids=lambda text: f"U+{ord(text):04X}")
+@pytest.mark.parametrize("upstream", sorted({upstream for upstream, _ in PAIRS}))
+def test_raw_line_separators_are_text(upstream: str, separator: str):
+    """What some readers of lines take for an end of line stands in the text as it was sent, raw where JSON allows it."""
+    sent = separator if separator not in "\v\f" else f"\\u{ord(separator):04x}"
+    raw = upstream_file(upstream, "text").read_bytes()
+    changed = raw.replace("\u2028".encode(), sent.encode())
+    assert "\u2028".encode() in raw
+
+    for client in CLIENTS:
+        for reads in ([changed], [changed[at : at + 1] for at in range(len(changed))]):
+            said = meaning(client, render(client, upstream, reads))
+            assert said.text == expected(client, upstream, "text").text.replace("\u2028", separator), client
