@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from streamward.errors import ErrorInfo
 from streamward.events import (
     Abort,
@@ -151,3 +153,41 @@ def test_the_callers_model_name_is_shown():
 
     first = json.loads(out.split(b"\n")[1].removeprefix(b"data: "))
     assert first["message"]["model"] == "asked-for"
+
+
+# -- an emoji cut in two
+
+
+HALVES = [
+    b'{"role":"assistant","content":""}', rb'{"content":"Hello \ud83c"}', rb'{"content":"\udf0d, world"}',
+]  # fmt: skip
+
+
+def halves_read() -> bytes:
+    """A chat stream of a server that counts in UTF-16 and cuts a pair, each half an escape of its own."""
+    chunk = b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":%b,%b}]}\n\n'
+    ends = chunk % (b"{}", b'"finish_reason":"stop"') + b"data: [DONE]\n\n"
+    return b"".join(chunk % (delta, b'"finish_reason":null') for delta in HALVES) + ends
+
+
+def test_halves_of_a_pair_pass_as_they_are_on_the_same_dialect():
+    """JavaScript joins them; what we cannot decode we need not change."""
+    stage = relay("chat_completions", "chat_completions", Profile(), CONTEXT)
+
+    out = stage.feed(halves_read())
+
+    assert rb'"content":"Hello \ud83c"' in out
+    assert rb'"content":"\udf0d, world"' in out
+    assert (stage.error, stage.finish_reason) == (None, "stop")
+
+
+@pytest.mark.parametrize("client", ["responses", "messages"])
+def test_halves_of_a_pair_do_not_end_a_translated_stream(client: str):
+    """They are no text in UTF-8: each becomes U+FFFD, and everything around them arrives."""
+    stage = relay("chat_completions", client, Profile(), CONTEXT)
+
+    out = stage.feed(halves_read())
+
+    assert (stage.error, stage.finish_reason) == (None, "stop")
+    assert "Hello \ufffd".encode() in out
+    assert "\ufffd, world".encode() in out

@@ -493,7 +493,7 @@ class CallExchange:
 def parsed_reply(module: Dialect, raw: bytes, target: Target) -> Reply:
     """The provider's whole answer in the waist's terms; ``error`` is set when it is none."""
     try:
-        body = json_text.decode_any(raw)
+        body = json_text.decode_answer(raw)
     except (ValueError, RecursionError):
         body = None
     if type(body) is not dict:

@@ -46,6 +46,31 @@ def escape_line_separators(text: bytes) -> bytes:
     return text
 
 
+def decode_answer(data: bytes) -> Any:
+    """What a provider sent, halves of surrogate pairs included: some cut an emoji in two, one escape in each delta.
+
+    A half is no text in UTF-8; it is read as U+FFFD. Raises what ``decode_any`` raises.
+    """
+    try:
+        return decode_any(data)
+    except msgspec.DecodeError:
+        mended = without_halves(data)
+        if mended is None:
+            raise
+    return decode_any(mended)
+
+
+def without_halves(data: bytes) -> bytes | None:
+    """JSON *data* with U+FFFD for each escape that is half a pair; None where that cannot be what is wrong with it."""
+    if b"\\ud" not in data and b"\\uD" not in data:
+        return None
+    try:
+        text = json.dumps(json.loads(data), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return None
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
+
+
 def decode_object(body: bytes) -> dict[str, Any]:
     """The JSON object that is *body*.
 

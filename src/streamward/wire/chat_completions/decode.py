@@ -137,7 +137,7 @@ class Decoder:
 
     def chunk(self, data: bytes, event_name: str) -> list[Event]:
         try:
-            chunk = json_text.decode_any(data)
+            chunk = json_text.decode_answer(data)
         except NOT_JSON:
             return self.fail(INVALID)
         if type(chunk) is not dict:

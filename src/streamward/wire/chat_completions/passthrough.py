@@ -247,7 +247,7 @@ class Passthrough:
                 if self.take_common(common, data):
                     return b"data: %b\n\n" % json_text.escape_line_separators(data) if common.choices else b""
         try:
-            chunk = json_text.decode_any(data)
+            chunk = json_text.decode_answer(data)
         except NOT_JSON:
             return self.fail(INVALID)
         if type(chunk) is not dict:

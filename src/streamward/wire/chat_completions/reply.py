@@ -63,7 +63,7 @@ def look_at_reply(raw: bytes, profile: Profile) -> Reply:
         found = None
     if found is None or found.choices[0].finish_reason not in FINISH_TO_WAIST:
         try:
-            body = json_text.decode_any(raw)
+            body = json_text.decode_answer(raw)
         except NOT_JSON:
             return Reply(error=INVALID)
         return parse_reply(body, profile) if type(body) is dict else Reply(error=INVALID)

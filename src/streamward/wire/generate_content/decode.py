@@ -130,7 +130,7 @@ class Decoder:
         if not item.data or item.data == DONE:
             return []
         try:
-            value = json_text.decode_any(item.data)
+            value = json_text.decode_answer(item.data)
         except (ValueError, RecursionError):
             return self.fail(INVALID)
         return self.chunk(value) if type(value) is dict else self.fail(INVALID)

@@ -83,7 +83,7 @@ class Decoder:
                 if not line.done:
                     return self.plain(line.message)
         try:
-            value = json_text.decode_any(item.data)
+            value = json_text.decode_answer(item.data)
         except (ValueError, RecursionError):
             return self.fail(INVALID)
         return self.line(value) if type(value) is dict else self.fail(INVALID)
