@@ -1,4 +1,7 @@
-"""Every test that asks for ``backend`` runs on all stores: memory, real SQLite files, a real Redis or Valkey server."""
+"""Every test that asks for ``backend`` runs on all stores: memory, real SQLite files, a real Redis or Valkey server.
+
+``sqlite-settling`` settles its log after every few frames, so that reads find some in either place, and in both.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,12 @@ def redis_server() -> Iterator[RedisServer]:
     server.close()
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite-settling", "redis"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     return make_backend(request.param, request, tmp_path)
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", "sqlite-settling", "redis"])
 def shared_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     """Backends that several workers can share."""
     return make_backend(request.param, request, tmp_path)

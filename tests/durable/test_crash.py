@@ -40,7 +40,7 @@ def kill_a_writer(kind: str, place: str, after_lines: int) -> dict[str, int]:
     return seen
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "sqlite-disk", "redis"])
+@pytest.mark.parametrize("kind", ["sqlite", "sqlite-settling", "sqlite-disk", "redis"])
 async def test_after_kill_9_nothing_seen_is_lost_and_the_streams_end_interrupted(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ):

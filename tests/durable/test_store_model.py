@@ -187,10 +187,10 @@ async def as_coroutine(call: Any) -> None:
     call()
 
 
-@pytest.mark.parametrize(("kind", "examples"), [("memory", 100), ("sqlite", 25), ("redis", 20)])
+@pytest.mark.parametrize(("kind", "examples"), [("memory", 100), ("sqlite", 20), ("sqlite-settling", 20), ("redis", 20)])
 def test_any_sequence_equals_the_model(kind: str, examples: int, request: pytest.FixtureRequest):
     server = request.getfixturevalue("redis_server") if kind == "redis" else None
-    machine = type(f"{kind.title()}Machine", (StoreMachine,), {"kind": kind, "server": server})
+    machine = type(f"{kind}Machine", (StoreMachine,), {"kind": kind, "server": server})
 
     run_state_machine_as_test(
         machine,

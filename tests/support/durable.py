@@ -48,6 +48,8 @@ class Backend:
             return self._memory
         if self.kind == "sqlite":
             return SqliteStore(self.place, worker=worker, limits=limits, clock=clock)
+        if self.kind == "sqlite-settling":
+            return SqliteStore(self.place, worker=worker, limits=limits, clock=clock, log_bytes=40)
         if self.kind == "sqlite-disk":
             return SqliteStore(self.place, level="disk", worker=worker, limits=limits, clock=clock)
         return RedisStore(self.place, worker=worker, limits=limits, clock=clock)

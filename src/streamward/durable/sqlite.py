@@ -21,6 +21,7 @@ from typing import Any, Literal, Self, TypeVar
 from streamward.durable import sqlite_file as sql
 from streamward.durable.feed import Feed
 from streamward.durable.group import Call, GroupStore, Item, Outcome
+from streamward.durable.sqlite_log import LOG_BYTES, Contents
 from streamward.durable.store import (
     DEFAULT_LIMITS,
     LEASE_S,
@@ -50,7 +51,7 @@ class SqliteStore(GroupStore):
 
     def __init__(
         self, path: str, *, level: Literal["process", "disk"] = "process", worker: str | None = None,
-        limits: Limits = DEFAULT_LIMITS, clock: Callable[[], float] = time.time,
+        limits: Limits = DEFAULT_LIMITS, clock: Callable[[], float] = time.time, log_bytes: int = LOG_BYTES,
     ) -> None:  # fmt: skip
         super().__init__()
         self.path = path
@@ -58,6 +59,7 @@ class SqliteStore(GroupStore):
         self.worker = worker or f"{os.getpid()}-{secrets.token_hex(4)}"
         self.limits = limits
         self.clock = clock
+        self.log_bytes = log_bytes
         self.on_stop: Callable[[str], None] = lambda _: None
         self._writer = WorkerThread("streamward-sqlite-writer")
         self._reader = WorkerThread("streamward-sqlite-reader")
@@ -71,8 +73,8 @@ class SqliteStore(GroupStore):
         self._loop = asyncio.get_running_loop()
         await self._loop.run_in_executor(None, sql.create_schema, self.path)
         sync: Literal["FULL", "NORMAL"] = "FULL" if self.level == "disk" else "NORMAL"
-        self._read_con = sql.connect(self.path)
-        self._frames = sql.FrameWriter(sql.connect(self.path, sync=sync), self.limits)
+        self._contents = Contents(sql.connect(self.path))
+        self._frames = sql.FrameWriter(sql.connect(self.path, sync=sync), self.limits, self.log_bytes)
         self._writer.start(self._loop)
         self._reader.start(self._loop)
         return self
@@ -85,7 +87,7 @@ class SqliteStore(GroupStore):
         for thread in (self._writer, self._reader):
             await self._loop.run_in_executor(None, thread.stop)
         self._frames.con.close()
-        self._read_con.close()
+        self._contents.con.close()
 
     # -- the writer
 
@@ -115,8 +117,7 @@ class SqliteStore(GroupStore):
                         outcomes.append(item.run(con))
                     except StreamwardError as exc:  # refused before it changed anything
                         outcomes.append(exc)
-            frames.flush()
-            con.execute("COMMIT")
+            frames.commit()
         except BaseException:
             frames.rollback()
             raise
@@ -131,9 +132,9 @@ class SqliteStore(GroupStore):
             else:
                 done(_unavailable(got))
 
-        self._reader.submit(lambda: sql.read_frames(self._read_con, stream_id, first), answer)
+        self._reader.submit(lambda: sql.read_frames(self._contents, stream_id, first), answer)
 
-    async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
+    async def _read(self, read: Callable[[Contents], T]) -> T:
         future: asyncio.Future[T] = self._loop.create_future()
 
         def answer(got: T | BaseException) -> None:
@@ -144,7 +145,7 @@ class SqliteStore(GroupStore):
             else:
                 future.set_result(got)
 
-        self._reader.submit(lambda: read(self._read_con), answer)
+        self._reader.submit(lambda: read(self._contents), answer)
         return await future
 
     # -- the protocol
@@ -152,7 +153,10 @@ class SqliteStore(GroupStore):
     async def create(self, new: NewStream) -> Created:
         def run(con: sqlite3.Connection) -> tuple[str, bool]:
             self._frames.check_room()
-            return sql.insert_stream(con, new, self.worker, self.clock())
+            made = sql.insert_stream(con, new, self.worker, self.clock())
+            if made[1]:
+                self._frames.created(new.id)
+            return made
 
         stream_id, fresh = await self.call(run)
         if fresh:
@@ -171,10 +175,10 @@ class SqliteStore(GroupStore):
         return Created(state, fresh=False)
 
     async def state(self, stream_id: str) -> StreamState | None:
-        return await self._read(lambda con: sql.read_state(con, stream_id))
+        return await self._read(lambda contents: sql.read_state(contents, stream_id))
 
     async def active(self, tenant: str, chat: str) -> StreamState | None:
-        return await self._read(lambda con: sql.read_active(con, tenant, chat))
+        return await self._read(lambda contents: sql.read_active(contents, tenant, chat))
 
     async def request_stop(self, stream_id: str) -> None:
         def run(con: sqlite3.Connection) -> bool:
@@ -191,7 +195,7 @@ class SqliteStore(GroupStore):
 
     async def orphans(self) -> list[StreamState]:
         now = self.clock()
-        return await self._read(lambda con: sql.read_orphans(con, now))
+        return await self._read(lambda contents: sql.read_orphans(contents, now))
 
     async def claim(self, stream_id: str, epoch: int) -> StreamState | None:
         def run(con: sqlite3.Connection) -> bool:
@@ -207,15 +211,20 @@ class SqliteStore(GroupStore):
         now = self.clock()
 
         def run(con: sqlite3.Connection) -> int:
+            self._frames.settle()
             self._frames.forget()
             return sql.delete_due(con, now)
+
+        def evict(con: sqlite3.Connection) -> int:
+            self._frames.settle()
+            return sql.evict_ended(con, excess)
 
         forgotten: int = await self.call(run)
         held = await self.held()
         evicted = 0
         if held.bytes > self.limits.total_bytes:
             excess = held.bytes - self.limits.total_bytes
-            evicted = await self.call(lambda con: sql.evict_ended(con, excess))
+            evicted = await self.call(evict)
             held = await self.held()
         # With ended content all gone, what is left above the bound is live: new streams have to wait.
         self._frames.live_bytes = held.bytes
@@ -260,10 +269,10 @@ class SqliteStore(GroupStore):
 
     def _look(self, followed: list[str], unseen: bool) -> Any:
         """On the reader thread: nothing to report unless somebody else committed since the last look."""
-        (version,) = self._read_con.execute("PRAGMA data_version").fetchone()
+        (version,) = self._contents.con.execute("PRAGMA data_version").fetchone()
         if version == self._polled_version and not unseen:
             return None
-        news = sql.read_news(self._read_con, followed, self.worker)
+        news = sql.read_news(self._contents, followed, self.worker)
         self._polled_version = version
         return news
 

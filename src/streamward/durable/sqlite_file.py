@@ -1,25 +1,25 @@
 """The SQL of the SQLite store: everything that happens on its threads, synchronous and with no event loop in sight.
 
-``frames`` has one row per commit and stream, holding all its frames of that commit. Its rowid is the number of the
-stream and the offset of the row's first frame in one integer, so a stream lies together in one B-tree and the row that
-holds an offset is found by one seek:
+``frames`` has rows of a few tokens or a few hundred each. Its rowid is the number of the stream and the offset of the
+row's first frame in one integer, so a stream lies together in one B-tree and the row that holds an offset is found by one
+seek. What was written last is in the log beside it (``sqlite_log``), not yet in its place:
 
-    key = stream number << 32 | first offset          data = MessagePack array of the frames
+    commit -> log -> [ settle ] -> frames      key = stream number << 32 | first offset, data = MessagePack array
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import msgspec
 from msgspec import Struct
 
+from streamward.durable.sqlite_log import LOG_SCHEMA, Contents, Part, key_of, key_range, offset_of, pack, settle
 from streamward.durable.store import (
     MAX_TAIL_BYTES,
-    MAX_TAIL_FRAMES,
     Batch,
     Ending,
     KeyReused,
@@ -34,13 +34,12 @@ from streamward.durable.store import (
 )
 from streamward.errors import Conflict, Overloaded, StreamwardError
 
-OFFSET_BITS = 32  # four billion frames a stream, two billion streams a file
 BUSY_S = 5.0  # how long to wait for another process's commit; they take milliseconds
-MAX_ROWS = 64  # rows per INSERT: one statement gives up the interpreter lock once, not once a row
 TRIM_TO = 0.75  # of the bound of a stream: a quarter at a time keeps trimming linear
+ROWS_PER_STREAM = 16  # at least, of a stream at its bound: trimming goes by rows
 CACHE_KIB = 16 << 10  # of pages, filled as needed: live streams' last pages stay in it, whichever streams write in between
 CHECKPOINT_PAGES = 4000  # 16 MB of log: a page that fills up frame by frame goes into the file once, not ten times
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS streams (
@@ -48,7 +47,7 @@ CREATE TABLE IF NOT EXISTS streams (
   id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, dialect TEXT NOT NULL, meta BLOB NOT NULL, chat TEXT,
   retention_s REAL NOT NULL, created REAL NOT NULL, owner TEXT NOT NULL, epoch INTEGER NOT NULL,
   earliest INTEGER NOT NULL DEFAULT 0,
-  next INTEGER NOT NULL DEFAULT 0,       -- valid once ended; of a live stream its last row in frames says it
+  next INTEGER NOT NULL DEFAULT 0,       -- valid once ended; of a live stream its last frames say it
   size INTEGER NOT NULL DEFAULT 0,       -- likewise
   stop INTEGER NOT NULL DEFAULT 0, ending TEXT, ended REAL, result BLOB NOT NULL DEFAULT x'');
 CREATE INDEX IF NOT EXISTS streams_live ON streams (owner) WHERE ending IS NULL;
@@ -61,15 +60,11 @@ CREATE TABLE IF NOT EXISTS chats (  -- the newest stream of each: when it is for
   tenant TEXT, chat TEXT, id TEXT NOT NULL, PRIMARY KEY (tenant, chat)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS chats_id ON chats (id);
 CREATE TABLE IF NOT EXISTS workers (id TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS frames (key INTEGER PRIMARY KEY, n INTEGER NOT NULL, data BLOB NOT NULL);
 """
 
 STATE = (
     "no, id, tenant, dialect, meta, chat, retention_s, created, owner, epoch, earliest, next, stop, ending, ended, result"
 )
-
-pack = msgspec.msgpack.Encoder().encode
-unpack = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
 class Head(Struct, gc=False):
@@ -80,6 +75,8 @@ class Head(Struct, gc=False):
     next: Offset
     size: int
     ending: Ending | None
+    version: int
+    """``data_version`` under which the row was last read."""
 
 
 def connect(path: str, *, sync: Literal["NORMAL", "FULL"] = "NORMAL") -> sqlite3.Connection:
@@ -105,36 +102,17 @@ def create_schema(path: str) -> None:
         (version,) = con.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA_VERSION:
             raise Conflict(f"{path} has schema {version}, this version of streamward knows {SCHEMA_VERSION}")
-        con.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+        con.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {LOG_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
     finally:
         con.close()
 
 
-def last_offset(con: sqlite3.Connection, no: int) -> Offset:
-    """The offset after the last frame row of stream *no*; 0 without rows."""
-    row = con.execute(
-        "SELECT key, n FROM frames WHERE key BETWEEN ? AND ? ORDER BY key DESC LIMIT 1", key_range(no)
-    ).fetchone()
-    return (row[0] & ((1 << OFFSET_BITS) - 1)) + row[1] if row else 0
-
-
-def key_range(no: int, first: Offset = 0) -> tuple[int, int]:
-    return no << OFFSET_BITS | first, ((no + 1) << OFFSET_BITS) - 1
-
-
-def content_bytes(con: sqlite3.Connection, no: int) -> int:
-    (size,) = con.execute(
-        "SELECT COALESCE(SUM(LENGTH(data)), 0) FROM frames WHERE key BETWEEN ? AND ?", key_range(no)
-    ).fetchone()
-    return int(size)
-
-
-def to_state(con: sqlite3.Connection, row: Sequence[Any]) -> StreamState:
+def to_state(contents: Contents, row: Sequence[Any]) -> StreamState:
     no, sid, tenant, dialect, meta, chat, retention_s, created, owner, epoch, earliest, end, stop, ending, ended, result = row
     return StreamState(
         id=sid, tenant=tenant, dialect=dialect, meta=meta, chat=chat, retention_s=retention_s, created=created,
         owner=owner, epoch=epoch, earliest=earliest,
-        next=end if ending is not None else max(last_offset(con, no), earliest),
+        next=end if ending is not None else max(contents.end(no), earliest),
         stop_requested=bool(stop), ending=ending, ended=ended, result=result,
     )  # fmt: skip
 
@@ -142,26 +120,32 @@ def to_state(con: sqlite3.Connection, row: Sequence[Any]) -> StreamState:
 # -- reading (any connection)
 
 
-def read_state(con: sqlite3.Connection, stream_id: str) -> StreamState | None:
-    con.execute("BEGIN")  # the row and the frames as of one moment
+@contextmanager
+def moment(contents: Contents) -> Iterator[sqlite3.Connection]:
+    """Everything read inside is as of one moment."""
+    con = contents.con
+    con.execute("BEGIN")
     try:
-        row = con.execute(f"SELECT {STATE} FROM streams WHERE id=?", (stream_id,)).fetchone()  # noqa: S608
-        return to_state(con, row) if row else None
+        contents.refresh()
+        yield con
     finally:
         con.execute("COMMIT")
 
 
-def read_active(con: sqlite3.Connection, tenant: str, chat: str) -> StreamState | None:
-    row = con.execute(
-        "SELECT id FROM chats WHERE tenant=? AND chat=?", (tenant, chat)
-    ).fetchone()
-    state = read_state(con, row[0]) if row else None
+def read_state(contents: Contents, stream_id: str) -> StreamState | None:
+    with moment(contents) as con:
+        row = con.execute(f"SELECT {STATE} FROM streams WHERE id=?", (stream_id,)).fetchone()  # noqa: S608
+        return to_state(contents, row) if row else None
+
+
+def read_active(contents: Contents, tenant: str, chat: str) -> StreamState | None:
+    row = contents.con.execute("SELECT id FROM chats WHERE tenant=? AND chat=?", (tenant, chat)).fetchone()
+    state = read_state(contents, row[0]) if row else None
     return state if state is not None and state.live else None
 
 
-def read_frames(con: sqlite3.Connection, stream_id: str, first: Offset) -> Batch | StreamwardError:
-    con.execute("BEGIN")
-    try:
+def read_frames(contents: Contents, stream_id: str, first: Offset) -> Batch | StreamwardError:
+    with moment(contents) as con:
         row = con.execute("SELECT no, earliest, next, ending FROM streams WHERE id=?", (stream_id,)).fetchone()
         if row is None:
             return not_found(stream_id)
@@ -169,59 +153,43 @@ def read_frames(con: sqlite3.Connection, stream_id: str, first: Offset) -> Batch
         if first < earliest:
             return frames_gone(first, earliest)
         if ending is None:
-            end = max(last_offset(con, no), earliest)
-        frames: list[bytes] = []
-        size = 0
-        last = key_range(no)[1]
-        (low,) = con.execute(
-            "SELECT MAX(key) FROM frames WHERE key BETWEEN ? AND ?", (no << OFFSET_BITS, no << OFFSET_BITS | first)
-        ).fetchone()
-        if low is None:
-            return Batch(first, frames, end, ending)
-        skip = first - (low & ((1 << OFFSET_BITS) - 1))
-        cursor = con.execute("SELECT data FROM frames WHERE key BETWEEN ? AND ? ORDER BY key", (low, last))
-        for (data,) in cursor:
-            for frame in unpack(data)[skip:]:
-                size += len(frame)
-                if frames and (size > MAX_TAIL_BYTES or len(frames) >= MAX_TAIL_FRAMES):
-                    cursor.close()
-                    return Batch(first, frames, end, ending)
-                frames.append(frame)
-            skip = 0
-        return Batch(first, frames, end, ending)
-    finally:
-        con.execute("COMMIT")
+            end = max(contents.end(no), earliest)
+        return Batch(first, contents.frames(no, first), end, ending)
 
 
-def read_orphans(con: sqlite3.Connection, now: float) -> list[StreamState]:
-    rows = con.execute(
+def read_orphans(contents: Contents, now: float) -> list[StreamState]:
+    rows = contents.con.execute(
         "SELECT s.id FROM streams s LEFT JOIN workers w ON w.id = s.owner "
         "WHERE s.ending IS NULL AND (w.until IS NULL OR w.until <= ?) LIMIT 1000",
         (now,),
     ).fetchall()
-    states = (read_state(con, stream_id) for (stream_id,) in rows)
+    states = (read_state(contents, stream_id) for (stream_id,) in rows)
     return [state for state in states if state is not None and state.live]
 
 
-def read_held(con: sqlite3.Connection) -> tuple[int, int, int]:
+def read_held(contents: Contents) -> tuple[int, int, int]:
     """Streams, live streams, bytes of content."""
-    streams, live, size = con.execute(
+    with moment(contents) as con:
+        streams, live, size = con.execute(
         "SELECT COUNT(*), COUNT(*) FILTER (WHERE ending IS NULL), COALESCE(SUM(size), 0) FROM streams"
     ).fetchone()
-    numbers = con.execute("SELECT no FROM streams WHERE ending IS NULL").fetchall()
-    return streams, live, size + sum(content_bytes(con, no) for (no,) in numbers)
+        numbers = con.execute("SELECT no FROM streams WHERE ending IS NULL").fetchall()
+        return streams, live, size + sum(contents.size(no) for (no,) in numbers)
 
 
 News: TypeAlias = tuple[list[tuple[str, Offset, Ending | None]], list[str]]
 
 
-def read_news(con: sqlite3.Connection, followed: Iterable[str], owner: str) -> News:
+def read_news(contents: Contents, followed: Sequence[str], owner: str) -> News:
     """How far the *followed* streams are, and which live streams of *owner* were asked to stop."""
     heads: list[tuple[str, Offset, Ending | None]] = []
-    for stream_id in followed:
-        row = con.execute("SELECT no, next, ending FROM streams WHERE id=?", (stream_id,)).fetchone()
-        if row is not None:
-            heads.append((stream_id, row[1] if row[2] is not None else last_offset(con, row[0]), row[2]))
+    con = contents.con
+    if followed:
+        with moment(contents):
+            for stream_id in followed:
+                row = con.execute("SELECT no, next, ending FROM streams WHERE id=?", (stream_id,)).fetchone()
+                if row is not None:
+                    heads.append((stream_id, row[1] if row[2] is not None else contents.end(row[0]), row[2]))
     stops = con.execute("SELECT id FROM streams WHERE owner=? AND ending IS NULL AND stop=1", (owner,)).fetchall()
     return heads, [stream_id for (stream_id,) in stops]
 
@@ -264,7 +232,7 @@ def update_claim(con: sqlite3.Connection, stream_id: str, epoch: int, owner: str
 
 
 def delete_due(con: sqlite3.Connection, now: float) -> int:
-    """Forget streams past their retention."""
+    """Forget streams past their retention. Everything is settled."""
     due = con.execute("SELECT no, id FROM streams WHERE ending IS NOT NULL AND ended + retention_s <= ?", (now,)).fetchall()
     for no, stream_id in due:
         con.execute("DELETE FROM frames WHERE key BETWEEN ? AND ?", key_range(no))
@@ -276,7 +244,7 @@ def delete_due(con: sqlite3.Connection, now: float) -> int:
 
 
 def evict_ended(con: sqlite3.Connection, excess: int) -> int:
-    """Drop the content of ended streams, the longest ended first, until *excess* bytes are gone."""
+    """Drop the content of ended streams, the longest ended first, until *excess* bytes are gone. Everything is settled."""
     evicted = 0
     rows = con.execute("SELECT no, size FROM streams WHERE ending IS NOT NULL AND size > 0 ORDER BY ended").fetchall()
     for no, size in rows:
@@ -290,26 +258,35 @@ def evict_ended(con: sqlite3.Connection, excess: int) -> int:
 
 
 class FrameWriter:
-    """Checks and stores writes. Remembers the heads of its streams until another connection may have changed them."""
+    """Checks and stores writes. Remembers the heads of the streams it writes; where another connection has committed
+    since, it looks whether they are still its own before it goes on with them."""
 
-    def __init__(self, con: sqlite3.Connection, limits: Limits) -> None:
+    def __init__(self, con: sqlite3.Connection, limits: Limits, log_bytes: int) -> None:
         self.con = con
+        self.contents = Contents(con)
         self.limits = limits
+        self.log_bytes = log_bytes
+        self.live_bytes = 0
         self._heads: dict[str, Head] = {}
         self._version = -1
-        self._rows: list[Any] = []
+        self._parts: list[Part] = []
+        self._log_bytes = 0  # written by us since all was settled
 
     def begin(self) -> None:
         self.con.execute("BEGIN IMMEDIATE")
         # Changes whenever another connection commits: only then can a stream of ours have been claimed.
-        (version,) = self.con.execute("PRAGMA data_version").fetchone()
-        if version != self._version:
-            self._version = version
-            self._heads.clear()
+        (self._version,) = self.con.execute("PRAGMA data_version").fetchone()
+
+    def commit(self) -> None:
+        self.flush()
+        if self._log_bytes > self.log_bytes:
+            self.settle()
+        self.con.execute("COMMIT")
 
     def rollback(self) -> None:
         self._heads.clear()
-        self._rows.clear()
+        self._parts.clear()
+        self.contents.forget()
         if self.con.in_transaction:
             self.con.execute("ROLLBACK")
 
@@ -317,22 +294,28 @@ class FrameWriter:
         """Something else in this transaction may have changed streams."""
         self._heads.clear()
 
+    def created(self, stream_id: str) -> None:
+        """This transaction has made the stream: nothing needs to be read before its first frame."""
+        (no,) = self.con.execute("SELECT no FROM streams WHERE id=?", (stream_id,)).fetchone()
+        self._heads[stream_id] = Head(no, 1, 0, 0, None, self._version)
+
     def add(self, write: Write, now: float) -> StreamwardError | None:
-        head = self._heads.get(write.id) or self._load(write.id)
+        head = self._heads.get(write.id)
+        if head is None or (head.version != self._version and not self._still(head)):
+            head = self._load(write.id)
         if head is None:
             return not_found(write.id)
         verdict = check_write(write, head.epoch, head.next, head.ending)
         if verdict is not None:
             return verdict if isinstance(verdict, StreamwardError) else None
-        if write.frames:
-            data = pack(write.frames)
-            self._rows += (head.no << OFFSET_BITS | head.next, len(write.frames), data)
-            head.next += len(write.frames)
-            head.size += len(data)
+        frames = write.frames
+        if frames:
+            self._parts.append((head.no, head.next, frames))
+            head.next += len(frames)
+            head.size += len(frames[0]) if len(frames) == 1 else sum(map(len, frames))
             if head.size > self.limits.stream_bytes:
                 self._trim(head)
         if write.ending is not None:
-            self.flush()
             head.ending = write.ending
             self.con.execute(
                 "UPDATE streams SET ending=?, result=?, ended=?, next=?, size=? WHERE no=?",
@@ -342,21 +325,29 @@ class FrameWriter:
         return None
 
     def flush(self) -> None:
-        """Put the rows gathered so far into the transaction."""
-        rows = self._rows
-        step = 3 * MAX_ROWS
-        for start in range(0, len(rows), step):
-            part = rows[start : start + step]
-            places = ",".join(["(?,?,?)"] * (len(part) // 3))
-            self.con.execute(f"INSERT INTO frames VALUES {places}", part)  # noqa: S608
-        rows.clear()
+        """Put the frames gathered so far into the transaction."""
+        if self._parts:
+            data = pack(self._parts)
+            self.con.execute("INSERT INTO log (data) VALUES (?)", (data,))
+            self._log_bytes += len(data)
+            self._parts.clear()
+
+    def settle(self) -> None:
+        """Put everything in its place: rows of ``frames`` are then all there is."""
+        self.flush()
+        settle(self.con, min(MAX_TAIL_BYTES, self.limits.stream_bytes // ROWS_PER_STREAM))
+        self._log_bytes = 0
 
     def check_room(self) -> None:
         """Refuse a new stream when live streams alone fill the store. Looked at by the sweep's figure, not by a scan."""
         if self.live_bytes > self.limits.total_bytes:
             raise Overloaded("live streams fill the store: try again later", retry_after_s=5)
 
-    live_bytes = 0
+    def _still(self, head: Head) -> bool:
+        """Whether nobody has claimed the stream: then nobody else has written to it either."""
+        row = self.con.execute("SELECT epoch FROM streams WHERE no=? AND ending IS NULL", (head.no,)).fetchone()
+        head.version = self._version
+        return row is not None and row[0] == head.epoch
 
     def _load(self, stream_id: str) -> Head | None:
         row = self.con.execute(
@@ -367,15 +358,16 @@ class FrameWriter:
         no, epoch, end, size, ending, earliest = row
         if ending is None:
             self.flush()
-            end, size = max(last_offset(self.con, no), earliest), content_bytes(self.con, no)
-        head = self._heads[stream_id] = Head(no, epoch, end, size, ending)
+            self.contents.refresh()
+            end, size = max(self.contents.end(no), earliest), self.contents.size(no)
+        head = self._heads[stream_id] = Head(no, epoch, end, size, ending, self._version)
         return head
 
     def _trim(self, head: Head) -> None:
         """Drop the oldest rows of a stream past its bound; never the last one, which says where the stream stands."""
-        self.flush()
+        self.settle()
         target = self.limits.stream_bytes * TRIM_TO
-        keep = head.no << OFFSET_BITS
+        keep = key_of(head.no, 0)
         for key, n, size in self.con.execute(
             "SELECT key, n, LENGTH(data) FROM frames WHERE key BETWEEN ? AND ? ORDER BY key", key_range(head.no)
         ).fetchall()[:-1]:
@@ -383,7 +375,5 @@ class FrameWriter:
                 break
             head.size -= size
             keep = key + n
-        self.con.execute("DELETE FROM frames WHERE key >= ? AND key < ?", (head.no << OFFSET_BITS, keep))
-        self.con.execute(
-            "UPDATE streams SET earliest=? WHERE no=?", (keep & ((1 << OFFSET_BITS) - 1), head.no)
-        )
+        self.con.execute("DELETE FROM frames WHERE key >= ? AND key < ?", (key_of(head.no, 0), keep))
+        self.con.execute("UPDATE streams SET earliest=? WHERE no=?", (offset_of(keep), head.no))
