@@ -25,7 +25,7 @@ def create(frames: sql.FrameWriter, stream_id: str) -> None:
 
 def append(frames: sql.FrameWriter, stream_id: str, at: Offset, *data: bytes, epoch: int = 1) -> object:
     frames.begin()
-    outcome = frames.add(Write(stream_id, epoch, at, list(data), lambda *_: None), 1.0)
+    outcome = frames.add(Write(stream_id, epoch, at, list(data), len(b"".join(data)), lambda *_: None), 1.0)
     frames.commit()
     return outcome
 
@@ -69,7 +69,7 @@ def test_a_commit_is_one_row_and_settling_puts_a_streams_tokens_together(path: P
     for number in range(10):
         frames.begin()
         for stream_id in ("a", "b"):
-            frames.add(Write(stream_id, 1, number, [b"token"], lambda *_: None), 1.0)
+            frames.add(Write(stream_id, 1, number, [b"token"], 5, lambda *_: None), 1.0)
         frames.commit()
     assert rows(frames.con, "SELECT COUNT(*) FROM log", "SELECT COUNT(*) FROM frames") == [(10,), (0,)]
 
@@ -118,7 +118,7 @@ def test_a_transaction_that_fails_leaves_no_trace_in_what_the_writer_remembers(p
     create(frames, "a")
     append(frames, "a", 0, b"0")
     frames.begin()
-    frames.add(Write("a", 1, 1, [b"lost"], lambda *_: None), 1.0)
+    frames.add(Write("a", 1, 1, [b"lost"], 4, lambda *_: None), 1.0)
     frames.flush()
     frames.contents.refresh()
     frames.rollback()

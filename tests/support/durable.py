@@ -75,7 +75,8 @@ async def write(
 ) -> None:  # fmt: skip
     """Append and wait until it is stored; raises what the store refused it with."""
     answer: asyncio.Future[StreamwardError | None] = asyncio.get_running_loop().create_future()
-    store.write(Write(state.id, epoch or state.epoch, at, data, lambda _, e: answer.set_result(e), ending, result))
+    size = sum(map(len, data))
+    store.write(Write(state.id, epoch or state.epoch, at, data, size, lambda _, e: answer.set_result(e), ending, result))
     error = await answer
     if error is not None:
         raise error

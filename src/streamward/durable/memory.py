@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from streamward.durable.feed import FeedTable
+from streamward.durable.feed import Feed, FeedTable
 from streamward.durable.store import (
     DEFAULT_LIMITS,
     LEASE_S,
@@ -39,7 +39,7 @@ TRIM_TO = 0.75  # of the bound: trimming a quarter at a time keeps the cost of a
 class MemoryStream:
     """One stream: its frames from offset ``earliest`` on."""
 
-    __slots__ = ("created", "earliest", "ended", "ending", "epoch", "frames", "new", "owner", "result", "size", "stop")
+    __slots__ = ("created", "earliest", "ended", "ending", "epoch", "feed", "frames", "new", "owner", "result", "size", "stop")
 
     def __init__(self, new: NewStream, created: float, owner: str) -> None:
         self.new = new
@@ -50,6 +50,8 @@ class MemoryStream:
         self.earliest: Offset = 0
         self.size = 0
         self.stop = False
+        self.feed: Feed | None = None
+        """Whom to tell, while somebody reads and the stream is live."""
         self.ending: Ending | None = None
         self.ended: float | None = None
         self.result = b""
@@ -142,7 +144,7 @@ class MemoryStore(FeedTable):
             verdict = check_write(write, stream.epoch, stream.next, stream.ending)
             write.done(write, verdict if isinstance(verdict, Exception) else None)
             return
-        size = len(frames[0]) if len(frames) == 1 else sum(map(len, frames))
+        size = write.size
         held += frames
         stream.size += size
         self._bytes += size
@@ -152,10 +154,18 @@ class MemoryStore(FeedTable):
             self._end(stream, write.ending, write.result)
         if self._bytes > self.limits.total_bytes and self._full:
             self._evict()
-        feed = self.feeds.get(write.id)
+        feed = stream.feed
         write.done(write, None)
         if feed is not None:
             feed.push(at, frames, write.ending)
+
+    def following(self, feed: Feed) -> None:
+        self._streams[feed.id].feed = feed
+
+    def not_following(self, feed: Feed) -> None:
+        stream = self._streams.get(feed.id)
+        if stream is not None:
+            stream.feed = None
 
     def _end(self, stream: MemoryStream, ending: Ending, result: bytes) -> None:
         stream.ending, stream.result, stream.ended = ending, result, self.clock()

@@ -74,13 +74,16 @@ class Recorder:
         first = self.next
         if self.ending is not None or self.lost is not None or not frames:
             return first
-        self.next = first + len(frames)
-        self._pending += len(frames[0]) if len(frames) == 1 else sum(map(len, frames))
+        count = len(frames)
+        size = len(frames[0]) if count == 1 else sum(map(len, frames))
+        self.next = first + count
+        self._pending += size
         write = self._write
         if write is not None and not write.taken:
             write.frames += frames
+            write.size += size
         else:
-            self._write = write = Write(self.id, self.epoch, first, frames, self._done)
+            self._write = write = Write(self.id, self.epoch, first, frames, size, self._done)
             self._store.write(write)
         if self._pending > HIGH_WATER_BYTES and not self._paused and self._producer is not None:
             self._paused = True
@@ -97,13 +100,15 @@ class Recorder:
         self.ending = ending
         first = self.next
         self.next = first + len(frames)
-        self._pending += sum(map(len, frames))
+        size = sum(map(len, frames))
+        self._pending += size
         write = self._write
         if write is not None and not write.taken:
             write.frames += frames
+            write.size += size
             write.ending, write.result = ending, result
         else:
-            self._store.write(Write(self.id, self.epoch, first, list(frames), self._done, ending, result))
+            self._store.write(Write(self.id, self.epoch, first, list(frames), size, self._done, ending, result))
 
     async def flushed(self) -> None:
         """Wait until everything appended so far, and the ending, is stored.
@@ -128,13 +133,12 @@ class Recorder:
         if error is not None:
             self._lose(error)
             return
-        frames = write.frames
-        self.stored = write.at + len(frames)
-        pending = self._pending = self._pending - (len(frames[0]) if len(frames) == 1 else sum(map(len, frames)))
+        self.stored = write.at + len(write.frames)
+        self._pending -= write.size
         if write.ending is not None:
             self.closed = True
             self._release()
-        if self._paused and pending <= LOW_WATER_BYTES and self._producer is not None:
+        if self._paused and self._pending <= LOW_WATER_BYTES and self._producer is not None:
             self._paused = False
             self._tell(self._producer.resume)
         if self._flushed is not None:

@@ -312,7 +312,7 @@ class FrameWriter:
         if frames:
             self._parts.append((head.no, head.next, frames))
             head.next += len(frames)
-            head.size += len(frames[0]) if len(frames) == 1 else sum(map(len, frames))
+            head.size += write.size
             if head.size > self.limits.stream_bytes:
                 self._trim(head)
         if write.ending is not None:

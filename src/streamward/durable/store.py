@@ -155,6 +155,8 @@ class Write(Struct, gc=False):
     epoch: int
     at: Offset
     frames: list[bytes]
+    size: int
+    """Bytes of :attr:`frames` together."""
     done: Callable[[Write, StreamwardError | None], None]
     """Called once on the event loop: stored at the store's level, or refused (the error says why)."""
     ending: Ending | None = None

@@ -248,7 +248,7 @@ class Streams:
             if not answer.done():  # else nobody waits any more
                 answer.set_result(error)
 
-        self.store.write(Write(state.id, state.epoch, state.next, frames, done, ending))
+        self.store.write(Write(state.id, state.epoch, state.next, frames, sum(map(len, frames)), done, ending))
         return await answer is None
 
 
