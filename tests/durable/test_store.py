@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from streamward.durable import Fenced, FramesGone, KeyReused, Limits, OffsetConflict, Store, StreamState
+from streamward.durable import Fenced, FramesGone, KeyReused, Limits, OffsetConflict, Store, StreamState, Tail
 from streamward.durable.store import ENDINGS, MAX_TAIL_BYTES, MAX_TAIL_FRAMES, Ending
-from streamward.errors import Conflict, NotFound, Overloaded
-from support.durable import Backend, FakeClock, fetch, frames, new, read_all, until, write
+from streamward.errors import Conflict, NotFound, Overloaded, StreamwardError
+from support.durable import Backend, FakeClock, Sink, fetch, frames, new, read_all, until, write
 
 # -- 1: dense
 
@@ -507,3 +507,75 @@ async def known(store: Store, stream_id: str) -> StreamState:
 
 def fields(state: StreamState) -> dict[str, object]:
     return {name: getattr(state, name) for name in state.__struct_fields__}
+
+
+# -- begun without waiting
+
+
+async def test_what_is_written_to_a_stream_just_begun_is_stored_and_delivered(backend: Backend):
+    async with backend.open() as store:
+        state = store.begin(new(chat="c"), unexpected)
+        sink = Sink()
+        Tail(store, store.follow_new(state), 0, sink).resume()
+        await asyncio.gather(
+            write(store, state, 0, frames(0, 1)), write(store, state, 2, frames(2, 2), ending="completed", result=b"r")
+        )
+        await until(lambda: sink.over)
+        stored = await store.state(state.id)
+
+        assert sink.frames == frames(0, 2)
+        assert stored is not None
+        assert (stored.tenant, stored.chat, stored.next, stored.ending, stored.result) == ("t1", "c", 3, "completed", b"r")
+
+
+async def test_a_stream_begun_and_left_alone_is_stored_soon(backend: Backend):
+    async with backend.open() as store:
+        state = store.begin(new(chat="c"), unexpected)
+        async with asyncio.timeout(5):
+            while (found := await store.state(state.id)) is None:
+                pass
+        active = await store.active("t1", "c")
+
+        assert found is not None
+        assert (found.owner, found.live, found.next, found.epoch) == (store.worker, True, 0, state.epoch)
+        assert active is not None
+        assert active.id == state.id
+
+
+async def test_a_stream_begun_under_a_taken_id_is_refused_and_harms_nothing(backend: Backend):
+    async with backend.open() as store:
+        first = (await store.create(new())).state
+        await write(store, first, 0, frames(0, 0))
+        refused: list[StreamwardError] = []
+        try:
+            store.begin(new(id=first.id, tenant="t2"), refused.append)
+        except Conflict as exc:
+            refused.append(exc)
+        await until(lambda: refused)
+        kept = await store.state(first.id)
+
+        assert [error.code for error in refused] == [Conflict.code]
+        assert kept is not None
+        assert (kept.tenant, kept.next) == (first.tenant, 1)
+
+
+async def test_a_full_store_refuses_a_stream_begun_and_what_was_written_to_it(backend: Backend):
+    async with backend.open(limits=Limits(total_bytes=1_000)) as store:
+        state = (await store.create(new())).state
+        await write(store, state, 0, [b"x" * 1_200])
+        await store.sweep()
+        refused: list[StreamwardError] = []
+        try:
+            late = store.begin(new(), refused.append)
+        except Overloaded as exc:
+            refused.append(exc)
+        else:
+            with pytest.raises(NotFound):
+                await write(store, late, 0, frames(0, 0))
+            assert await store.state(late.id) is None
+
+        assert [type(error) for error in refused] == [Overloaded]
+
+
+def unexpected(error: StreamwardError) -> None:
+    raise AssertionError(error)

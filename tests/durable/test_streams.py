@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from streamward.durable import Recorder, Streams, open_store
+from streamward.durable import Limits, Recorder, Streams, open_store
 from streamward.durable.memory import MemoryStore
 from streamward.durable.redis import RedisStore
 from streamward.durable.sqlite import SqliteStore
-from streamward.errors import InvalidRequest
+from streamward.errors import InvalidRequest, Overloaded
 from support.durable import Backend, RecordingProducer, Sink, frames, interrupted, new, read_all, until, write
 
 
@@ -70,6 +71,26 @@ async def test_a_stop_that_nobody_follows_returns_the_live_state(backend: Backen
         assert state.live
         assert state.stop_requested
         assert await streams.stop("st_unknown") is None
+
+
+async def test_a_producer_hears_that_its_stream_was_refused_after_all(tmp_path: Path):
+    async with Streams(SqliteStore(str(tmp_path / "s.db"), limits=Limits(total_bytes=10)), interrupted=interrupted) as streams:
+        full = await streams.record(new())
+        assert full.recorder is not None
+        full.recorder.append([b"more than ten bytes"])
+        await full.recorder.flushed()
+        await streams.store.sweep()
+        producer = RecordingProducer()
+
+        state, recorder = streams.begin(new(), producer)
+        recorder.append(frames(0, 0))
+        with pytest.raises(Overloaded):
+            await recorder.flushed()
+
+        assert producer.asked == ["refused"]
+        assert isinstance(producer.lost, Overloaded)
+        assert await streams.store.state(state.id) is None
+        assert state.id not in streams.recorders
 
 
 async def test_a_known_idempotency_key_leads_to_a_stream_to_read(backend: Backend):

@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -320,17 +321,23 @@ async def test_a_client_that_leaves_before_it_knows_the_stream_cancels_it():
     assert held.live == 0
 
 
-async def test_a_store_that_takes_no_stream_is_a_status_although_the_provider_has_answered():
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+async def test_a_store_that_takes_no_stream_is_a_status_although_the_provider_has_answered(store: str, tmp_path: Path):
+    """Memory says so at once, a file when it is to commit."""
+    url = store if store == "memory" else f"sqlite:{tmp_path}/s.db"
     first = [SSE, *map(http_chunk, (ROLE, delta("one "))), Fault.STALL]
-    tables = {"mock": "timeouts = { idle = 60 }\nretries = 0", "streams": "store_bytes = 10"}
+    tables = {"mock": "timeouts = { idle = 60 }\nretries = 0", "streams": f'store = "{url}"\nstore_bytes = 10'}
     async with behind(first, stream(*HELLO), **tables) as (served, _upstream), connected(served.port) as connection:
         await connection.send(chat_request(headers=RESUMABLE))
         answer = await connection.head()
         await read_until(connection, answer, b"one ")
+        await served.gateway.durable.streams.store.sweep()
         refused = await ask(served.port, chat_request(headers=RESUMABLE))
         plain = await ask(served.port, chat_request())
+        record = await served.record(0)
 
     assert (refused.status, refused.error["code"], refused.get("retry-after")) == (503, "overloaded", "5")
+    assert (record["status"], record["code"]) == (503, "overloaded")
     assert plain.status == 200
 
 

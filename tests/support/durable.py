@@ -158,6 +158,10 @@ class RecordingProducer:
         self.asked.append("lost")
         self.lost = error
 
+    def on_refused(self, error: StreamwardError) -> None:
+        self.asked.append("refused")
+        self.lost = error
+
     def pause(self) -> None:
         self.asked.append("pause")
 

@@ -1,7 +1,8 @@
 """Group commit: one commit in flight; what comes meanwhile goes with the next.
 
-The loop side shared by the stores that write somewhere slower than memory. No timer: an idle store commits a lone
-frame at once, a busy one commits everything that queued up while the last commit ran.
+The loop side shared by the stores that write somewhere slower than memory. An idle store commits a lone frame at once,
+a busy one commits everything that queued up while the last commit ran. Only what nobody waits for may wait itself: a
+stream that is begun goes with its first frame, or after ``LAZY_S``.
 
     append -> queue -> [ commit in flight ] -> done + push to feeds
                  ^            |
@@ -23,19 +24,23 @@ from streamward.errors import StreamwardError
 
 RETRY_S = 0.1  # between attempts while the storage refuses or is away
 GIVE_UP_S = 20.0  # twice the lease: by then others have ended our streams, and holding frames helps nobody
+LAZY_S = 0.005  # a provider that is faster than this spares a commit; a stream not yet stored has shown nothing to anybody
 MAX_GROUP = 4096  # items in one commit: keeps a commit, and with it the delay of its first frame, short
 
 
+Outcome: TypeAlias = Any
+"""Of a Write: None or the StreamwardError that refused it. Of a Call: its value, or a StreamwardError to raise."""
+
+
 class Call(Struct, gc=False):
-    """Something else to do in a commit, on the storage's side: its answer resolves *future*."""
+    """Something else to do in a commit, on the storage's side."""
 
     run: Callable[[Any], Any]
-    future: asyncio.Future[Any]
+    done: Callable[[Outcome], None]
+    """Called once on the event loop."""
 
 
 Item: TypeAlias = Write | Call
-Outcome: TypeAlias = Any
-"""Of a Write: None or the StreamwardError that refused it. Of a Call: its value, or a StreamwardError to raise."""
 
 
 class GroupStore(FeedTable):
@@ -45,7 +50,8 @@ class GroupStore(FeedTable):
         super().__init__()
         self._queue: list[Item] = []
         self._in_flight: Sequence[Item] = ()
-        self._scheduled = False
+        self._scheduled: asyncio.Handle | None = None
+        self._lazy = False  # what is scheduled can wait
         self._closed = False
         self._failing_since: float | None = None
         self._idle = asyncio.Event()
@@ -60,23 +66,40 @@ class GroupStore(FeedTable):
 
     async def call(self, run: Callable[[Any], Any]) -> Any:
         """Run *run* within a commit and wait for its answer. Cancelling the wait does not undo it."""
-        item = Call(run, asyncio.get_running_loop().create_future())
-        self._submit(item)
-        return await item.future
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
-    def _submit(self, item: Item) -> None:
+        def done(outcome: Outcome) -> None:
+            if future.done():
+                return
+            if isinstance(outcome, StreamwardError):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+        self._submit(Call(run, done))
+        return await future
+
+    def _submit(self, item: Item, *, lazy: bool = False) -> None:
         if self._closed:
             self._answer(item, StoreUnavailable("the store is closed"))
             return
         self._queue.append(item)
-        if not self._in_flight and not self._scheduled:
-            # Not at once: everything this turn of the loop still brings shares the commit.
-            self._scheduled = True
-            self._idle.clear()
-            asyncio.get_running_loop().call_soon(self._flush)
+        if self._in_flight:
+            return
+        if self._scheduled is not None:
+            if lazy or not self._lazy:
+                return
+            self._scheduled.cancel()
+        self._lazy = lazy
+        self._idle.clear()
+        # Not at once: everything this turn of the loop still brings shares the commit.
+        loop = asyncio.get_running_loop()
+        self._scheduled = loop.call_later(LAZY_S, self._flush) if lazy else loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._scheduled = False
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
         if self._in_flight:
             return  # an answer's callback has written: the next commit is under way already
         queue = self._queue
@@ -137,11 +160,9 @@ class GroupStore(FeedTable):
                     feed.push(item.at, item.frames, item.ending)
             else:
                 item.done(item, outcome)
-        elif not item.future.done():  # type: ignore[union-attr]
-            if isinstance(outcome, StreamwardError):
-                item.future.set_exception(outcome)  # type: ignore[union-attr]
-            else:
-                item.future.set_result(outcome)  # type: ignore[union-attr]
+        else:
+            assert isinstance(item, Call)
+            item.done(outcome)
 
     async def drained(self) -> None:
         """Wait until nothing is queued or in flight."""

@@ -25,6 +25,7 @@ from streamward.durable.store import (
     Limits,
     NewStream,
     Offset,
+    Refused,
     StreamState,
     Write,
     check_write,
@@ -115,6 +116,12 @@ class MemoryStore(FeedTable):
         self._streams.clear()
 
     async def create(self, new: NewStream) -> Created:
+        return self._create(new)
+
+    def begin(self, new: NewStream, refused: Refused) -> StreamState:
+        return self._create(new).state
+
+    def _create(self, new: NewStream) -> Created:
         if new.idempotency_key is not None:
             known = self._keys.get((new.tenant, new.idempotency_key))
             if known is not None and known[0] in self._streams:
@@ -158,6 +165,9 @@ class MemoryStore(FeedTable):
         write.done(write, None)
         if feed is not None:
             feed.push(at, frames, write.ending)
+
+    def follow_new(self, state: StreamState) -> Feed:
+        return super().follow_new(self._streams[state.id].state())  # a stream may have ended before this returns
 
     def following(self, feed: Feed) -> None:
         self._streams[feed.id].feed = feed

@@ -31,6 +31,9 @@ class Producer(Protocol):
     def on_lost(self, error: StreamwardError) -> None:
         """The stream is no longer ours (``Fenced``) or cannot be stored: cancel the upstream, nothing else. Once."""
 
+    def on_refused(self, error: StreamwardError) -> None:
+        """The stream could not be created after all; nothing of it was delivered. Instead of ``on_lost``. Once."""
+
     def pause(self) -> None:
         """The store lags: read no more from the upstream until :meth:`resume`."""
 
@@ -129,6 +132,13 @@ class Recorder:
             self._stopping = True  # a store may tell us more than once
             self._tell(self._producer.on_stop)
 
+    def refused(self, error: StreamwardError) -> None:
+        """From the store: there is no such stream. What was written to it so far is lost."""
+        if self.lost is None:
+            self._give_up(error)
+            if self._producer is not None:
+                self._tell(self._producer.on_refused, error)
+
     def _stored(self, write: Write, error: StreamwardError | None) -> None:
         if error is not None:
             self._lose(error)
@@ -146,15 +156,17 @@ class Recorder:
             self._flushed = None
 
     def _lose(self, error: StreamwardError) -> None:
-        if self.lost is not None:
-            return
+        if self.lost is None:
+            self._give_up(error)
+            if self._producer is not None:
+                self._tell(self._producer.on_lost, error)
+
+    def _give_up(self, error: StreamwardError) -> None:
         self.lost = error
         self._release()
         if self._flushed is not None:
             self._flushed.set_result(None)
             self._flushed = None
-        if self._producer is not None:
-            self._tell(self._producer.on_lost, error)
 
     def _tell(self, call: Callable[..., None], *args: object) -> None:
         """A fault of one producer must not reach the store, which serves them all."""

@@ -16,6 +16,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, Self
 
 from redis.asyncio import ConnectionPool
@@ -23,7 +24,7 @@ from redis.exceptions import RedisError
 
 from streamward.durable import redis_scripts as lua
 from streamward.durable.feed import Feed
-from streamward.durable.group import RETRY_S, GroupStore, Item, Outcome
+from streamward.durable.group import RETRY_S, Call, GroupStore, Item, Outcome
 from streamward.durable.redis_shapes import as_ms, batch_of, ended_commands, notice, pages_of, state_of, unavailable
 from streamward.durable.redis_wire import AWAY, Asker, Command, Wire
 from streamward.durable.store import (
@@ -41,9 +42,11 @@ from streamward.durable.store import (
     NewStream,
     Offset,
     OffsetConflict,
+    Refused,
     StreamState,
     Write,
     fenced,
+    fresh_state,
     not_found,
 )
 from streamward.errors import Conflict, NotFound, Overloaded, StreamwardError
@@ -51,6 +54,7 @@ from streamward.errors import Conflict, NotFound, Overloaded, StreamwardError
 WATCHDOG_S = 5.0  # how late a lost notice is made good
 BLOCK_MS = 2000  # of one XREAD; below the socket's timeout, and the watchdog runs between two of them
 SOCKET_S = 6.0  # an answer later than this is a dead server
+CREATED = 2  # place of the answer among those to a creation: whether the id was free
 LIVE_MAX_S = 24 * 3600.0  # no stream lives longer: bounds keys whose streams were lost before they ended
 BACKSTOP_S = 3600.0  # expiry in the server, past the sweep's: for when no worker is left to sweep
 TRIM_TO = 0.75  # of the bound of a stream
@@ -146,18 +150,31 @@ class RedisStore(GroupStore):
     async def _store(self, wire: Wire, items: Sequence[Item]) -> list[Outcome]:
         now = self.clock()
         commands: list[Command] = []
+        counts: list[int] = []  # of the commands of each item
         for item in items:
-            assert type(item) is Write
-            commands.append((
-                "EVALSHA", SHA["WRITE"], 2, lua.state_key(item.id), lua.frames_key(item.id), item.epoch, item.at,
-                item.ending or "", item.result, now, BACKSTOP_S, self.limits.stream_bytes,
-                int(self.limits.stream_bytes * TRIM_TO), *item.frames,
-            ))  # fmt: skip
-        replies = await wire.ask(commands)
-        return [self._outcome(item, reply, now) for item, reply in zip(items, replies, strict=True)]
+            before = len(commands)
+            if type(item) is Write:
+                commands.append((
+                    "EVALSHA", SHA["WRITE"], 2, lua.state_key(item.id), lua.frames_key(item.id), item.epoch, item.at,
+                    item.ending or "", item.result, now, BACKSTOP_S, self.limits.stream_bytes,
+                    int(self.limits.stream_bytes * TRIM_TO), *item.frames,
+                ))  # fmt: skip
+            else:
+                assert isinstance(item, Call)
+                commands += item.run(None)
+            counts.append(len(commands) - before)
+        replies = iter(await wire.ask(commands))
+        outcomes: list[Outcome] = []
+        for item, count in zip(items, counts, strict=True):
+            if type(item) is Write:
+                outcomes.append(self._outcome(item, next(replies), now))
+            else:
+                some = list(islice(replies, count))
+                refused = next((reply for reply in some if isinstance(reply, RedisError)), None)
+                outcomes.append(some if refused is None else unavailable(refused))
+        return outcomes
 
-    def _outcome(self, item: Item, reply: Any, now: float) -> StreamwardError | None:
-        assert type(item) is Write
+    def _outcome(self, item: Write, reply: Any, now: float) -> StreamwardError | None:
         if isinstance(reply, RedisError):
             return unavailable(reply)
         match reply[0]:
@@ -228,32 +245,53 @@ class RedisStore(GroupStore):
         if known is not None:
             return Created(known, fresh=False)
         now = self.clock()
+        replies = await self._ask(*self._creation(new, now))
+        if not replies[CREATED]:
+            raise Conflict(f"stream {new.id} exists already")
+        known = await self._take_key(new)
+        if known is not None:
+            return Created(known, fresh=False)
+        if new.chat is not None:
+            await self._ask(self._pointing(new))
+        self._own[new.id] = 1
+        return Created(fresh_state(new, now, self.worker), fresh=True)
+
+    def begin(self, new: NewStream, refused: Refused) -> StreamState:
+        if self._live_bytes > self.limits.total_bytes:
+            raise Overloaded("live streams fill the store: try again later", retry_after_s=5)
+        now = self.clock()
+        commands = self._creation(new, now)
+        if new.chat is not None:
+            commands.append(self._pointing(new))
+
+        def done(outcome: Outcome) -> None:
+            error = outcome if isinstance(outcome, StreamwardError) else None
+            if error is None and not outcome[CREATED]:
+                error = Conflict(f"stream {new.id} exists already")
+            if error is not None:
+                self._own.pop(new.id, None)
+                refused(error)
+
+        self._own[new.id] = 1
+        self._submit(Call(lambda _: commands, done), lazy=True)
+        return fresh_state(new, now, self.worker)
+
+    def _creation(self, new: NewStream, now: float) -> list[Command]:
         fields = {
             "tenant": new.tenant, "dialect": new.dialect, "meta": new.meta, "retention": new.retention_s,
             "created": now, "owner": self.worker, "epoch": 1, "earliest": 0, "next": 0, "size": 0,
             **({"chat": new.chat} if new.chat is not None else {}),
         }  # fmt: skip
         flat = [part for pair in fields.items() for part in pair]
-        _, _, made = await self._ask(
+        return [
             ("SADD", lua.WORKERS, self.worker),
             ("SADD", lua.live_key(self.worker), new.id),
             ("EVALSHA", SHA["CREATE"], 1, lua.state_key(new.id), secrets.token_hex(8), *flat),
-        )
-        if not made:
-            raise Conflict(f"stream {new.id} exists already")
-        known = await self._take_key(new)
-        if known is not None:
-            return Created(known, fresh=False)
-        if new.chat is not None:
-            await self._ask(("SET", lua.chat_key(new.tenant, new.chat), new.id, "PX", as_ms(LIVE_MAX_S)))
-        self._own[new.id] = 1
-        return Created(
-            StreamState(
-                id=new.id, tenant=new.tenant, dialect=new.dialect, meta=new.meta, chat=new.chat,
-                retention_s=new.retention_s, created=now, owner=self.worker, epoch=1, earliest=0, next=0,
-            ),
-            fresh=True,
-        )  # fmt: skip
+        ]
+
+    def _pointing(self, new: NewStream) -> Command:
+        assert new.chat is not None
+        return ("SET", lua.chat_key(new.tenant, new.chat), new.id, "PX", as_ms(LIVE_MAX_S))
 
     async def _by_key(self, new: NewStream) -> StreamState | None:
         """The stream that the idempotency key of *new* already stands for."""

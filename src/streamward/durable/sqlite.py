@@ -34,9 +34,11 @@ from streamward.durable.store import (
     Limits,
     NewStream,
     Offset,
+    Refused,
     StoreUnavailable,
     StreamState,
     Write,
+    fresh_state,
 )
 from streamward.errors import NotFound, StreamwardError
 
@@ -151,28 +153,36 @@ class SqliteStore(GroupStore):
     # -- the protocol
 
     async def create(self, new: NewStream) -> Created:
-        def run(con: sqlite3.Connection) -> tuple[str, bool]:
-            self._frames.check_room()
-            made = sql.insert_stream(con, new, self.worker, self.clock())
-            if made[1]:
-                self._frames.created(new.id)
-            return made
-
-        stream_id, fresh = await self.call(run)
+        stream_id, fresh = await self.call(lambda con: self._create(con, new))
         if fresh:
-            self._own[stream_id] = 1
-            self._poll_soon()
-            return Created(
-                StreamState(
-                    id=new.id, tenant=new.tenant, dialect=new.dialect, meta=new.meta, chat=new.chat,
-                    retention_s=new.retention_s, created=self.clock(), owner=self.worker, epoch=1, earliest=0, next=0,
-                ),
-                fresh=True,
-            )  # fmt: skip
+            return Created(self._mine(new), fresh=True)
         state = await self.state(stream_id)
         if state is None:  # forgotten between the two: as if the key had never been used
             return await self.create(new)
         return Created(state, fresh=False)
+
+    def begin(self, new: NewStream, refused: Refused) -> StreamState:
+        def done(outcome: Outcome) -> None:
+            if isinstance(outcome, StreamwardError):
+                self._own.pop(new.id, None)
+                refused(outcome)
+
+        self._submit(Call(lambda con: self._create(con, new), done), lazy=True)
+        return self._mine(new)
+
+    def _create(self, con: sqlite3.Connection, new: NewStream) -> tuple[str, bool]:
+        """On the writer thread."""
+        self._frames.check_room()
+        made = sql.insert_stream(con, new, self.worker, self.clock())
+        if made[1]:
+            self._frames.created(new.id)
+        return made
+
+    def _mine(self, new: NewStream) -> StreamState:
+        """A stream of this worker that has just been created, or is about to be."""
+        self._own[new.id] = 1
+        self._poll_soon()
+        return fresh_state(new, self.clock(), self.worker)
 
     async def state(self, stream_id: str) -> StreamState | None:
         return await self._read(lambda contents: sql.read_state(contents, stream_id))

@@ -182,6 +182,7 @@ class Held(Struct, frozen=True):
     bytes: int
 
 
+Refused: TypeAlias = Callable[[StreamwardError], None]
 Fetched: TypeAlias = Callable[[Batch | StreamwardError], None]
 
 
@@ -207,6 +208,14 @@ class Store(Protocol):
             KeyReused: same key, other body.
             Overloaded: live streams alone fill the store.
             Conflict: the id is taken.
+        """
+
+    def begin(self, new: NewStream, refused: Refused) -> StreamState:
+        """As ``create`` for a stream without an idempotency key, but without waiting: what is written to it meanwhile is
+        stored after it. *refused* is called if it turns out that it cannot be created; then nothing of it is stored.
+
+        Raises:
+            Overloaded, Conflict: refused at once.
         """
 
     def write(self, write: Write) -> None:
@@ -248,6 +257,14 @@ class Store(Protocol):
         """Forget ended streams past retention and enforce the total bound. Number of streams that lost content."""
 
     async def held(self) -> Held: ...
+
+
+def fresh_state(new: NewStream, created: float, owner: str) -> StreamState:
+    """A stream that has just been created."""
+    return StreamState(
+        id=new.id, tenant=new.tenant, dialect=new.dialect, meta=new.meta, chat=new.chat, retention_s=new.retention_s,
+        created=created, owner=owner, epoch=1, earliest=0, next=0,
+    )  # fmt: skip
 
 
 def not_found(stream_id: str) -> NotFound:

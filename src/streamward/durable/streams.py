@@ -109,6 +109,22 @@ class Streams:
             return Recording(created.state, None)
         return Recording(created.state, self._adopt(created.state, producer))
 
+    def begin(self, new: NewStream, producer: Producer | None = None) -> tuple[StreamState, Recorder]:
+        """As :meth:`record` for a stream without an idempotency key, at once: creation and first frames share a commit.
+
+        Should the store refuse it later, the producer's ``on_refused`` is called.
+
+        Raises:
+            Overloaded, Conflict: refused at once.
+        """
+
+        def refused(error: StreamwardError) -> None:
+            recorder.refused(error)
+
+        state = self.store.begin(new, refused)
+        recorder = self._adopt(state, producer)
+        return state, recorder
+
     async def adopt(self, state: StreamState, producer: Producer | None = None) -> Recorder | None:
         """Take over a live stream whose producer is gone, to continue it; None when somebody else was faster."""
         claimed = await self.store.claim(state.id, state.epoch)

@@ -189,6 +189,9 @@ class Recording:
         self.body.cancel("the stream was lost")
         self.room.set()
 
+    def on_refused(self, error: StreamwardError) -> None:
+        """Its stream exists before the recording begins."""
+
     def pause(self) -> None:
         self.room.clear()
 

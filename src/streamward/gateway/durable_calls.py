@@ -223,10 +223,9 @@ class KeptCall(CallExchange):
             self.run_unless_gone(targets)
             return
         sink = RecordSink(self)
-        early = self.key is None and not self.outlives_client()
-        if early:  # no earlier call can be found: the provider is asked while the stream is being created
-            self.sink = sink
-            self.run(targets)
+        if self.key is None and not self.outlives_client():
+            self.begin_at_once(sink, targets)
+            return
         recording = await self.reserve(sink)
         if recording.recorder is None:
             await self.replay(recording.state)
@@ -237,12 +236,31 @@ class KeptCall(CallExchange):
             self.refuse(problem)
             return
         try:
-            if not self.over or early:  # else the server is shutting down, and has said so
+            if not self.over:  # else the server is shutting down, and has said so
                 await self.answer_from(recording.state)
         finally:
             self.record_to(recording.recorder, sink)  # after its reader: what is stored now is delivered at once
-        if not early:
-            self.run_unless_gone(targets)
+        self.run_unless_gone(targets)
+
+    def begin_at_once(self, sink: RecordSink, targets: list[Target]) -> None:
+        """No earlier call can be found, so nothing is waited for: the provider is asked while the stream is created."""
+        if self.gone:
+            self.refuse(CLIENT_LEFT)
+            return
+        state, recorder = self.gateway.durable.streams.begin(self.new_stream(), sink)
+        self.record_to(recorder, sink)
+        self.run(targets)  # before its reader is made, which costs time the provider can use
+        self.delivery = Delivery(self.gateway, self.client, self.fields, self.delivered)
+        self.delivery.open_new(state)
+
+    def not_created(self, error: StreamwardError) -> None:
+        """The stream that was begun at once is refused: nobody has seen anything of the call."""
+        self.gateway.durable.calls.pop(self.stream_id, None)
+        self.stream_id = ""
+        self.recorder = None
+        if self.delivery is not None:
+            self.delivery.close()
+        self.not_kept(error.info)
 
     def run_unless_gone(self, targets: list[Target]) -> None:
         if self.gone and not self.outlives_client():
@@ -274,11 +292,7 @@ class KeptCall(CallExchange):
             KeyReused, Overloaded, StoreUnavailable, InvalidRequest.
         """
         key = checked_key(self.key)
-        digest = hashlib.sha256(self.record.route.encode() + b"\n" + self.raw).hexdigest()
-        new = NewStream(
-            id=self.new_id(), tenant=self.caller.name, dialect=self.dialect, meta=encode(self.meta(digest)),
-            retention_s=self.gateway.config.streams.retention_s, idempotency_key=key, body_hash=digest,
-        )  # fmt: skip
+        new = self.new_stream(key)
         streams = self.gateway.durable.streams
         for number in range(1, MAX_FAILED_TRIES + 1):
             recording = await streams.record(new, producer)
@@ -287,6 +301,13 @@ class KeptCall(CallExchange):
             # Nothing was shown and nothing is owed: the client's retry is a try of its own, under a key beside the first.
             new = replace(new, id=self.new_id(), idempotency_key=f"{key}\n{number}")
         return recording
+
+    def new_stream(self, key: str | None = None) -> NewStream:
+        digest = hashlib.sha256(self.record.route.encode() + b"\n" + self.raw).hexdigest()
+        return NewStream(
+            id=self.new_id(), tenant=self.caller.name, dialect=self.dialect, meta=encode(self.meta(digest)),
+            retention_s=self.gateway.config.streams.retention_s, idempotency_key=key, body_hash=digest,
+        )  # fmt: skip
 
     def new_id(self) -> str:
         return self.context().id if self.dialect == "responses" else new_stream_id()

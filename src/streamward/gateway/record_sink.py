@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streamward.durable import Ending, Offset, Recorder
+from streamward.durable import Ending, Recorder
 from streamward.errors import ErrorInfo, StreamwardError
 from streamward.gateway.exchange import STOPPED
 from streamward.gateway.stream_frames import FRAMING, encode
@@ -27,16 +27,12 @@ class RecordSink:
         self.framing = FRAMING[call.dialect]
         self.streamed = call.is_stream
         self.status = 200
-        self.recorder: Recorder | Waiting = Waiting()
+        self.recorder: Recorder
 
     def open(self, recorder: Recorder) -> None:
-        """The stream is there: what was written before goes into it."""
-        waiting, self.recorder = self.recorder, recorder
-        assert isinstance(waiting, Waiting)
-        recorder.append(waiting.frames)
-        if waiting.ending is not None:
-            recorder.close(waiting.ending, result=waiting.result)
-        elif self.call.over:  # the client left before it could learn the stream's id
+        """The stream is there: from now on the call may write."""
+        self.recorder = recorder
+        if self.call.over:  # the client left before it could learn the stream's id
             recorder.close("cancelled", result=encode(self.call.result(CLIENT_LEFT)))
 
     # -- the call's sink
@@ -88,6 +84,9 @@ class RecordSink:
             call.record.code = error.info.code
             call.close("failed")
 
+    def on_refused(self, error: StreamwardError) -> None:
+        self.call.not_created(error)
+
     def pause(self) -> None:
         if self.call.attempts is not None:
             self.call.attempts.pause()
@@ -95,27 +94,6 @@ class RecordSink:
     def resume(self) -> None:
         if self.call.attempts is not None:
             self.call.attempts.resume()
-
-
-class Waiting:
-    """Stands in for the recorder until the stream is created."""
-
-    __slots__ = ("ending", "frames", "next", "result")
-
-    def __init__(self) -> None:
-        self.frames: list[bytes] = []
-        self.next: Offset = 0
-        self.ending: Ending | None = None
-        self.result = b""
-
-    def append(self, frames: list[bytes]) -> None:
-        self.frames += frames
-        self.next += len(frames)
-
-    def close(self, ending: Ending, frames: list[bytes], result: bytes = b"") -> None:
-        if self.ending is None:
-            self.append(frames)
-            self.ending, self.result = ending, result
 
 
 def ending_of(error: ErrorInfo | None) -> Ending:
