@@ -34,6 +34,15 @@ def test_another_length_changes_nothing_else(length: bytes) -> None:
     assert LastHead(POST, parse_head(POST, Limits())).again(raw) == parse_head(raw, Limits())
 
 
+def test_another_head_has_another_memo() -> None:
+    """What an application keeps with a head is never seen by another one."""
+    one, two = LastHead(POST, parse_head(POST, Limits())), LastHead(POST, parse_head(POST, Limits()))
+
+    one.memo.value = "known"
+
+    assert two.memo.value is None
+
+
 def test_the_last_head_is_not_changed_by_the_next() -> None:
     head = parse_head(POST, Limits())
 

@@ -207,16 +207,17 @@ class Downstream(asyncio.Protocol):
         return True
 
     def begin(self, head: Head) -> None:
-        path, raw_path, query = split_target(head.target)
-        request = Request(
-            method=head.method, path=path, raw_path=raw_path, query=query, header_list=head.fields, headers=head.by_name,
-            content_length=head.content_length, http_minor=head.minor, client=self.client, server=self.server,
-            scheme=self.scheme,
-        )  # fmt: skip
         self.server_state.total_requests += 1
-        if head.by_name.get(b"upgrade", b"").lower() == b"websocket" and self.config.ws_protocol_class is not None:
-            self.upgrade(request)
-            return
+        last = self.last_head
+        if last is not None and last.head is head and last.request is not None:
+            request = last.request
+        else:
+            request = self.request_of(head)
+            if head.by_name.get(b"upgrade", b"").lower() == b"websocket" and self.config.ws_protocol_class is not None:
+                self.upgrade(request)
+                return
+            if last is not None and last.head is head:
+                last.request = request
         self.deadline = FOREVER
         self.serving = True
         self.is_head = head.method == "HEAD"
@@ -247,6 +248,14 @@ class Downstream(asyncio.Protocol):
         early, self.buffer = self.buffer, b""
         if early:
             self.body_data(early)
+
+    def request_of(self, head: Head) -> Request:
+        path, raw_path, query = split_target(head.target)
+        return Request(
+            method=head.method, path=path, raw_path=raw_path, query=query, header_list=head.fields, headers=head.by_name,
+            content_length=head.content_length, http_minor=head.minor, client=self.client, server=self.server,
+            scheme=self.scheme, memo=self.last_head.memo if self.last_head is not None else None,
+        )  # fmt: skip
 
     def body_data(self, data: bytes) -> None:
         exchange = self.exchange

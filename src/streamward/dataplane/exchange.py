@@ -9,28 +9,38 @@ from __future__ import annotations
 import http
 import re
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+class Memo:
+    """What an application has worked out from a head, kept for requests on the same connection whose heads are equal but
+    for their content-length."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: Any = None
 
 
 class Request:
     """The head of one HTTP request.
 
     ``headers`` holds lower-case names; repeated fields are joined with ``", "`` (RFC 9110 5.3), and kept apart and in
-    order in ``header_list``.
+    order in ``header_list``. Not to be changed: requests with the same head share one.
     """
 
     __slots__ = (
-        "client", "content_length", "header_list", "headers", "http_minor", "method", "path", "query", "raw_path", "scheme",
-        "server",
+        "client", "content_length", "header_list", "headers", "http_minor", "memo", "method", "path", "query", "raw_path",
+        "scheme", "server",
     )  # fmt: skip
 
     def __init__(
         self, *, method: str, path: str, raw_path: bytes, query: bytes, header_list: list[tuple[bytes, bytes]],
         headers: dict[bytes, bytes], content_length: int | None, http_minor: int, client: tuple[str, int] | None,
-        server: tuple[str, int | None] | None, scheme: str,
+        server: tuple[str, int | None] | None, scheme: str, memo: Memo | None = None,
     ) -> None:  # fmt: skip
         self.method = method
         self.path = path
@@ -45,6 +55,7 @@ class Request:
         self.client = client
         self.server = server
         self.scheme = scheme
+        self.memo = memo
 
 
 class Sink(Protocol):

@@ -12,6 +12,8 @@ from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
 
+from streamward.dataplane.exchange import Memo, Request
+
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 VALUE = rb"[\t\x20-\x7e\x80-\xff]*"
 HEAD = re.compile(
@@ -95,10 +97,13 @@ class LastHead:
     What differs in nothing else needs no second reading: the strictness of ``parse_head`` is in the bytes that are equal.
     """
 
-    __slots__ = ("after", "before", "head", "place", "size")
+    __slots__ = ("after", "before", "head", "memo", "place", "request", "size")
 
     def __init__(self, raw: bytes, head: Head) -> None:
         self.head = head
+        self.memo = Memo()
+        self.request: Request | None = None
+        """As last made from :attr:`head`; nobody changes a request."""
         found = CONTENT_LENGTH.search(raw) if head.content_length is not None else None
         start, end = found.span(1) if found is not None else (len(raw), len(raw))
         self.before, self.after, self.size = raw[:start], raw[end:], len(raw) - (end - start)

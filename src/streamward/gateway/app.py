@@ -28,26 +28,23 @@ from streamward.dataplane.pool import Pool
 from streamward.dataplane.ticker import Ticker, ticker_of
 from streamward.errors import ErrorInfo, StreamwardError
 from streamward.gateway.admission import Admission
-from streamward.gateway.ai_gateway import PATHS as AI_GATEWAY_PATHS
-from streamward.gateway.ai_gateway import LanguageModelCall, ai_gateway_routes
-from streamward.gateway.auth import ANONYMOUS, Caller, StaticKeys
+from streamward.gateway.ai_gateway import ai_gateway_routes
+from streamward.gateway.auth import Caller, StaticKeys
 from streamward.gateway.config import Config, load
 from streamward.gateway.config import Server as ServerTable
-from streamward.gateway.continuation import HEADER as CONTINUE
 from streamward.gateway.continuation import cost_of_legs
 from streamward.gateway.control import control_routes
-from streamward.gateway.durable_calls import Durable, KeptCall, wants_durable
-from streamward.gateway.embeddings import EmbeddingCall
+from streamward.gateway.durable_calls import Durable
 from streamward.gateway.exchange import JSON_FIELDS, OVERLOADED, CallExchange, too_large
 from streamward.gateway.health_metrics import HealthMetrics
 from streamward.gateway.ids import Ids
 from streamward.gateway.key_ring import KeyRing
 from streamward.gateway.metrics import Metrics
-from streamward.gateway.places import EXPOSED, PREFLIGHT, Places, refused_body
+from streamward.gateway.opening import CALL_ROUTES, Opening
+from streamward.gateway.places import EXPOSED, PREFLIGHT, Places
 from streamward.gateway.plan import Routes, timeouts
 from streamward.gateway.prices import Prices, cost_usd
 from streamward.gateway.records import AccessLog, Record
-from streamward.gateway.response_calls import ResponseCall
 from streamward.gateway.response_routes import response_routes
 from streamward.gateway.responses import Responses
 from streamward.gateway.storage import Storage
@@ -65,17 +62,6 @@ from streamward.wire.splice import Splice
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
-
-EMBEDDINGS = "/v1/embeddings"
-CALL_ROUTES: dict[str, str] = {
-    "/v1/chat/completions": "chat_completions",
-    "/chat/completions": "chat_completions",
-    "/v1/responses": "responses",
-    "/v1/messages": "messages",
-    EMBEDDINGS: "chat_completions",
-    **AI_GATEWAY_PATHS,
-}
-"""Paths that stream, and the dialect spoken there."""
 
 REDIS_SCHEMES = frozenset({"redis", "rediss", "unix", "valkey", "valkeys"})
 
@@ -296,6 +282,10 @@ class Gateway:
     # -- the data plane's application
 
     def open_exchange(self, request: Request, sink: Sink) -> Exchange | None:
+        memo = request.memo
+        known: Opening | None = memo.value if memo is not None else None
+        if known is not None and known.holds(self.config, self.keys.static):
+            return self.serve(known, request, sink)
         refusal = self.places.refused_host(request)
         if refusal is not None:
             fields = JSON_FIELDS + self.note_refusal(refusal.status, refusal.code)
@@ -322,26 +312,21 @@ class Gateway:
         """The exchange of a request whose caller is known, or is told why not."""
         if request.method != "POST":
             return open_reader(self, request, sink, cors, caller)
-        dialect = CALL_ROUTES[request.path]
-        kind = CallExchange
-        if dialect == "responses":
-            kind = ResponseCall
-        elif request.path == EMBEDDINGS:
-            kind = EmbeddingCall
-        elif request.path in AI_GATEWAY_PATHS:
-            kind = LanguageModelCall
-        elif wants_durable(request, self.config):
-            kind = KeptCall
-        known = ANONYMOUS if isinstance(caller, ErrorInfo) else caller
-        exchange = kind(self, request, sink, dialect, known, cors)
-        exchange.continues = request.headers.get(CONTINUE) == b"1"
-        problem = caller if isinstance(caller, ErrorInfo) else self.refused_call(request, caller)
+        opening = Opening(request, self.config, self.keys.static, caller, cors)
+        if request.memo is not None and opening.refused is None and self.keys.is_static(request):
+            request.memo.value = opening
+        return self.serve(opening, request, sink)
+
+    def serve(self, opening: Opening, request: Request, sink: Sink) -> Exchange:
+        exchange = opening.kind(self, request, sink, opening.dialect, opening.caller, opening.cors)
+        exchange.continues = opening.continues
+        problem = opening.refused or self.refused_call(request, opening.caller) or opening.bad_body
         if problem is not None:
             exchange.refuse(problem)
         return exchange
 
     def refused_call(self, request: Request, caller: Caller) -> ErrorInfo | None:
-        """Why this call is answered before its body is read."""
+        """Why this call is answered before its body is read, whatever its head says otherwise."""
         if self.draining:
             return ErrorInfo("server_shutdown", "the server is shutting down; use another one", 503, retry_after_s=1)
         if len(self.active) >= self.config.limits.max_concurrent_streams:
@@ -351,7 +336,7 @@ class Gateway:
         limit = self.config.limits.max_body_bytes
         if request.content_length is not None and request.content_length > limit:
             return too_large(limit)
-        return refused_body(request)
+        return None
 
     def answer_error(self, sink: Sink, error: ErrorInfo, body: dict[str, Any], fields: bytes) -> None:
         raw = json_text.encode(body)

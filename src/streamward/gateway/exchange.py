@@ -520,13 +520,12 @@ def gateway_options(body: dict[str, Any]) -> dict[str, Any] | None:
 def passed_fields(headers: dict[str, str], without: tuple[str, ...] = ()) -> bytes:
     """The upstream's header lines a caller may see: rate limits and request ids, but none that begins as *without*."""
     out = b""
-    for name, value in headers.items():
-        if name.startswith(without):
+    for name in [name for name in headers if name.startswith(PASSED_FIELDS)]:
+        if name.startswith(without) or not (name in ID_FIELDS or name.startswith(RATE_FIELDS)):
             continue
-        if name.startswith(RATE_FIELDS) or name in ("x-request-id", "request-id"):
-            text = value.encode("latin-1", "replace")
-            if len(text) <= MAX_PASSED_BYTES and text.isascii() and text.decode().isprintable():
-                out += b"%b: %b\r\n" % (name.encode(), text)
+        text = headers[name].encode("latin-1", "replace")
+        if len(text) <= MAX_PASSED_BYTES and text.isascii() and text.decode().isprintable():
+            out += b"%b: %b\r\n" % (name.encode(), text)
     return out
 
 
@@ -535,6 +534,8 @@ BYTES_PER_TOKEN = 4
 """For estimates, which are marked as such: within 13 % on English, worse elsewhere."""
 
 RATE_FIELDS = ("x-ratelimit-", "anthropic-ratelimit-")
+ID_FIELDS = ("x-request-id", "request-id")
+PASSED_FIELDS = RATE_FIELDS + ID_FIELDS
 MAX_PASSED_BYTES = 256
 ID_PREFIX = {"chat_completions": "chatcmpl-", "responses": "resp_", "messages": "msg_"}
 

@@ -97,6 +97,11 @@ class KeyRing:
             self.begin(mark)
         return self.judged(entry)
 
+    def is_static(self, request: Request) -> bool:
+        """Whether the caller of *request* stays who it is until the configuration changes: keys of the database come and go."""
+        token = bearer(request)
+        return token is None or not looks_issued(token) or digest(token) in self.static.callers
+
     async def find(self, request: Request) -> Caller:
         """Who sent *request*, as the database says.
 

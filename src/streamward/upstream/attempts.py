@@ -90,7 +90,7 @@ class Attempts:
 
     __slots__ = (
         "committed", "handle", "number", "on_failure", "outcome", "over", "paused", "policy", "position", "render", "stream",
-        "targets", "timer", "tried_at", "tries", "tries_here", "ttft_s",
+        "target", "targets", "timer", "tried_at", "tries", "tries_here", "ttft_s",
     )  # fmt: skip
 
     def __init__(
@@ -99,6 +99,8 @@ class Attempts:
     ) -> None:  # fmt: skip
         self.policy = policy
         self.targets = targets
+        self.target = targets[0]
+        """The one being tried, or that was tried last."""
         self.render = render
         self.outcome = outcome
         self.stream = stream
@@ -116,14 +118,10 @@ class Attempts:
         self.ttft_s = 0.0
         """From the start of the try that answered to ``commit``."""
 
-    @property
-    def target(self) -> Target:
-        return self.targets[min(self.position, len(self.targets) - 1)]
-
     def start(self) -> None:
         """Begin the next try. Never raises: a call the target cannot take is a failed try."""
         self.timer = None
-        target = self.targets[self.position]
+        target = self.target = self.targets[self.position]
         self.tries += 1
         self.tries_here += 1
         try:

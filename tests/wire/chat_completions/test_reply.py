@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from streamward.errors import ErrorInfo
 from streamward.events import Source, Usage
@@ -103,16 +104,37 @@ def test_bytes_that_are_no_answer(raw: bytes):
     assert look_at_reply(raw, REFERENCE).error is not None
 
 
-@pytest.mark.parametrize("name", ["usage", "x_groq"])
-def test_a_passed_answer_is_accounted(name: str):
-    """Usage from where the profile has it, the ending as parsing says."""
-    profile = Profile(usage_path=("x_groq", "usage")) if name == "x_groq" else REFERENCE
-    answer = body({"content": "a"}, "length", **{name: {"usage": COUNTS} if name == "x_groq" else COUNTS})
+DETAILED = {
+    **COUNTS, "prompt_tokens_details": {"cached_tokens": 1, "audio_tokens": 0, "cache_write_tokens": 2},
+    "completion_tokens_details": {"reasoning_tokens": 1, "accepted_prediction_tokens": 0}, "queue_time": 0.5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        COUNTS, DETAILED, {**COUNTS, "total_tokens": 9}, {"prompt_tokens": 4}, {"completion_tokens": 4}, {}, None, "none",
+        {**DETAILED, "prompt_cache_hit_tokens": 3}, {**COUNTS, "prompt_cache_hit_tokens": 3}, {**COUNTS, "prompt_tokens": -1},
+        {**COUNTS, "prompt_tokens": 1.5}, {**COUNTS, "completion_tokens_details": 5}, {"prompt_tokens": True},
+    ],
+    ids=repr,
+)  # fmt: skip
+@pytest.mark.parametrize("where", ["usage", "x_groq"])
+@pytest.mark.parametrize("excludes", [False, True])
+def test_a_passed_answer_is_accounted(where: str, usage: Any, excludes: bool):
+    """Usage from where the profile has it, the ending as parsing says; what the provider says beside it is not kept."""
+    profile = Profile(usage_path=("x_groq", "usage") if where == "x_groq" else ("usage",), output_excludes_reasoning=excludes)
+    answer = body({"content": "a"}, "length", **{where: {"usage": usage} if where == "x_groq" else usage})
 
     reply = look_at_reply(json.dumps(answer).encode(), profile)
+    parsed = parse_reply(answer, profile).usage
 
-    assert reply.usage == parse_reply(answer, profile).usage == Usage(1, 2, extra={"chat_completions": COUNTS})
+    assert bare(reply.usage) == bare(parsed)
     assert reply.finish_reason == "length"
+
+
+def bare(usage: Usage | None) -> Usage | None:
+    return usage if usage is None else replace(usage, extra=None)
 
 
 def test_usage_of_a_groq_answer_in_the_plain_place():

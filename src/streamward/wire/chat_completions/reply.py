@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from streamward.events import Source
+from streamward.events import Source, Usage
 from streamward.reply import Block, ReasoningBlock, RefusalBlock, Reply, TextBlock, ToolBlock
 from streamward.wire import json_text
 from streamward.wire.chat_completions.decode import INVALID, REPORTED
@@ -30,6 +30,8 @@ from streamward.wire.chat_completions.tools import ToolSlots
 from streamward.wire.dialect import Context, Profile
 from streamward.wire.upstream_status import TRUNCATED
 
+TokenCount = Annotated[int, Meta(ge=0, lt=1 << 53)]
+
 
 class MessageIn(Struct, frozen=True):
     """An object, whatever is in it."""
@@ -40,12 +42,30 @@ class FinishedIn(Struct, frozen=True):
     message: MessageIn
 
 
+class PromptIn(Struct, frozen=True, gc=False):
+    cached_tokens: TokenCount | None = None
+    cache_write_tokens: TokenCount | None = None
+
+
+class AnswerIn(Struct, frozen=True, gc=False):
+    reasoning_tokens: TokenCount | None = None
+
+
+class UsageIn(Struct, frozen=True, gc=False):
+    prompt_tokens: TokenCount | None = None
+    completion_tokens: TokenCount | None = None
+    total_tokens: TokenCount | None = None
+    prompt_tokens_details: PromptIn | None = None
+    completion_tokens_details: AnswerIn | None = None
+    prompt_cache_hit_tokens: None = None
+
+
 class CompletionIn(Struct, frozen=True):
-    """What has to be known of an answer that goes out as it came."""
+    """What has to be known of an answer that goes out as it came. Everything unusual fails validation."""
 
     choices: Annotated[list[FinishedIn], Meta(min_length=1)]
-    usage: Any = None
-    x_groq: Any = None
+    usage: UsageIn | None = None
+    x_groq: None = None
     error: None = None
 
 
@@ -67,10 +87,28 @@ def look_at_reply(raw: bytes, profile: Profile) -> Reply:
         except NOT_JSON:
             return Reply(error=INVALID)
         return parse_reply(body, profile) if type(body) is dict else Reply(error=INVALID)
-    usage = found.usage if found.x_groq is None else usage_at({"x_groq": found.x_groq}, profile.usage_path)
-    return Reply(
-        finish_reason=FINISH_TO_WAIST[found.choices[0].finish_reason], usage=parse_usage(usage or found.usage, profile)
-    )
+    return Reply(finish_reason=FINISH_TO_WAIST[found.choices[0].finish_reason], usage=counted(found.usage, profile))
+
+
+def counted(usage: UsageIn | None, profile: Profile) -> Usage | None:
+    """As ``parse_usage``, without the provider's own object, which is passed on as it came."""
+    if usage is None:
+        return None
+    given, answered, total = usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
+    if given is None and answered is None:
+        return None
+    prompt, answer = usage.prompt_tokens_details or NO_PROMPT, usage.completion_tokens_details or NO_ANSWER
+    reasoning = answer.reasoning_tokens
+    if profile.output_excludes_reasoning and answered is not None and reasoning:
+        answered += reasoning
+    return Usage(
+        input_tokens=given, output_tokens=answered, cached_input_tokens=prompt.cached_tokens,
+        cache_write_tokens=prompt.cache_write_tokens, reasoning_tokens=reasoning,
+        total_tokens=total if total is not None and total != (given or 0) + (answered or 0) else None,
+    )  # fmt: skip
+
+
+NO_PROMPT, NO_ANSWER = PromptIn(), AnswerIn()
 
 
 def parse_reply(body: dict[str, Any], profile: Profile) -> Reply:
