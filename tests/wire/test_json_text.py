@@ -60,8 +60,8 @@ def test_line_separators_are_escaped():
         (b'{"a":1,"a":2}', "a"),
         (b'{ "a" : 1, "a" : 1 }', "a"),
         (b'{"a":1,"\\u0061":2}', "a"),
-        (b'{"x":{"b":1,"c":":","b":2}}', "b"),
-        (b'{"x":[{"k":1},{"k":1,"k":[]}]}', "k"),
+        (b'{"x":{"b":1,"c":":","b":2}}', "x.b"),
+        (b'{"x":[{"k":1},{"k":1,"k":[]}]}', "x[1].k"),
         (b'{"":1,"":2}', ""),
         # as many quotes before colons as what it decodes to, all the same
         (b'{"a":1,"a":2,"b" :3}', "a"),
@@ -101,6 +101,23 @@ def test_colons_and_repeats_that_are_no_duplicates(body: bytes):
 )  # fmt: skip
 def test_what_is_no_json(body: bytes):
     assert refused(body).info.code == "invalid_json"
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "name"),
+    [
+        (b'{"temperature":NaN}', "temperature", "NaN"), (b'{"a":[1,{"b":-Infinity}]}', "a[1].b", "-Infinity"),
+        (b"[Infinity]", "[0]", "Infinity"), (b"NaN", None, "NaN"),
+    ],
+)  # fmt: skip
+def test_numbers_that_are_none_are_named(body: bytes, param: str | None, name: str):
+    error = refused(body).info
+    assert (error.code, error.param) == ("invalid_json", param)
+    assert f"is {name}," in error.message
+
+
+def test_a_name_sent_twice_is_named():
+    assert refused(b'{"a":[0,{"b":1,"b":2}]}').info.param == "a[1].b"
 
 
 @pytest.mark.parametrize(

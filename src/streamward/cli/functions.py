@@ -19,7 +19,10 @@ from streamward.functions.settings import DrainConfig, drain_url
 DEFAULT_URL = "http://127.0.0.1:8787"
 LEVEL_NAMES = ("debug", "info", "warning", "error", "fatal")
 
-drain_app = typer.Typer(name="drain", no_args_is_help=True, help="Log drains.")
+drain_app = typer.Typer(name="drain", no_args_is_help=True, help="""Log drains.
+
+    Example: [bold]streamward drain test https://collector.example/in[/bold]
+    """)
 
 
 def register(app: typer.Typer) -> None:

@@ -29,7 +29,10 @@ FAR_S = 100 * 365 * 86400.0
 
 Result = TypeVar("Result")
 
-keys = typer.Typer(no_args_is_help=True, help="Client keys: who may use the gateway, and how much.")
+keys = typer.Typer(no_args_is_help=True, help="""Client keys: who may use the gateway, and how much.
+
+    Example: [bold]streamward keys create --name ci[/bold]
+    """)
 
 
 def register(app: typer.Typer) -> None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
 
 from streamward.errors import AuthenticationFailed, ErrorInfo, ModelNotFound, NotFound, StreamwardError
 from streamward.gateway.model_list import model_object
 from streamward.gateway.openapi import DOCS_PAGE, openapi
+from streamward.gateway.opening import CALL_ROUTES
 from streamward.wire import json_text
 from streamward.wire.chat_completions import render_error
 
@@ -84,8 +85,15 @@ def control_routes(gateway: Gateway) -> list[BaseRoute]:
         return HTMLResponse(DOCS_PAGE, headers={"content-security-policy": "default-src 'self'; style-src 'unsafe-inline'"})
 
     async def unknown(request: Request) -> Response:
-        message = f"no such route: {request.method} {request.url.path[:80]}; see /docs"
-        return error_response(NotFound(message).info)
+        path = request.url.path
+        methods = allowed_methods(request)
+        if methods:
+            allow = ", ".join(methods)
+            message = f"{path[:80]} takes {allow}, not {request.method}"
+            response = error_response(ErrorInfo("method_not_allowed", message, 405))
+            response.headers["allow"] = allow
+            return response
+        return error_response(NotFound(f"no such route: {request.method} {path[:80]}; see /docs").info)
 
     return [
         Route("/healthz", live),
@@ -100,6 +108,15 @@ def control_routes(gateway: Gateway) -> list[BaseRoute]:
         Route("/docs", docs),
         Route("/v1/{rest:path}", unknown, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
     ]
+
+
+def allowed_methods(request: Request) -> list[str]:
+    """The methods another route has for the path of *request*."""
+    methods = {"POST"} if request.url.path in CALL_ROUTES else set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is Match.PARTIAL:
+            methods |= route.methods or set()
+    return sorted(methods)
 
 
 def admin_refusal(request: Request) -> ErrorInfo | None:

@@ -82,7 +82,7 @@ def parse_model(model: str) -> tuple[str, Options]:
     kind, _, query = model.partition("?")
     if kind not in MODELS:
         names = ", ".join(f"demo/{name}" for name in MODELS)
-        raise ModelNotFound(f"there is no model demo/{kind[:40]}; the demo models are {names}")
+        raise ModelNotFound(f"there is no model demo/{kind[:40]}; the demo models are {names}", param="model")
     try:
         options = msgspec.convert(dict(parse_qsl(query, keep_blank_values=True)), Options, strict=False)
     except msgspec.ValidationError as exc:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -84,14 +85,15 @@ def decode_object(body: bytes) -> dict[str, Any]:
     except RecursionError:
         raise too_deep() from None
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise InvalidRequest(f"the body is not valid JSON: {exc}", code="invalid_json") from None
+        raise not_a_number(body) or InvalidRequest(f"the body is not valid JSON: {exc}", code="invalid_json") from None
     if type(value) is not dict:
         raise InvalidRequest(f"the body must be a JSON object, not {json_type(value)}")
     # Only JSON known to be valid is searched with STRING: in a string without end it would begin anew at every quote.
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and depth(value) > MAX_DEPTH:
         raise too_deep()
     if not same_names(body, encode_compact(value)) and STRING.sub(b"", body).count(b":") != names(value):
-        raise InvalidRequest(f"the body holds the name {duplicate(body)!r} twice in one object; send it once")
+        name = duplicate(body)
+        raise InvalidRequest(f"the body holds the name {name!r} twice in one object; send it once", param=name)
     return value
 
 
@@ -145,19 +147,50 @@ def names(value: Any) -> int:
 
 
 def duplicate(body: bytes) -> str:
-    """The first name that stands twice in one object of *body*."""
-    found: list[str] = []
+    """The path of the first name that stands twice in one object of *body*."""
+    seen = set[str]()
+    for path, _ in values(body):
+        if path in seen:
+            return path
+        seen.add(path)
+    return "?"
 
-    def look(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        seen: set[str] = set()
-        for name, _ in pairs:
-            if name in seen:
-                found.append(name)
-            seen.add(name)
-        return {}
 
-    json.loads(body, object_pairs_hook=look)
-    return found[0] if found else "?"
+def not_a_number(body: bytes) -> InvalidRequest | None:
+    """What to say of a *body* that Python reads and JSON does not: NaN or an infinity stands in it."""
+    try:
+        path, constant = next((path, value) for path, value in values(body) if type(value) is Constant)
+    except (ValueError, RecursionError, StopIteration):
+        return None
+    message = f"{path or 'the body'!r} is {constant.name}, which is no JSON number; send a finite number or leave it out"
+    return InvalidRequest(message, code="invalid_json", param=path or None)
+
+
+class Constant:
+    """NaN, Infinity or -Infinity, which Python writes and RFC 8259 section 6 forbids."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Pairs(list[tuple[str, Any]]):
+    """The names and values of one object, repeated ones included."""
+
+
+def values(body: bytes) -> Iterator[tuple[str, Any]]:
+    """Every value in JSON *body* with its path (``messages[0].role``), in order. For messages: slow.
+
+    Raises:
+        ValueError, RecursionError: what Python cannot read either.
+    """
+    stack: list[tuple[str, Any]] = [("", json.loads(body, object_pairs_hook=Pairs, parse_constant=Constant))]
+    while stack:
+        path, value = stack.pop()
+        yield path, value
+        if type(value) is Pairs:
+            stack.extend((f"{path}.{name}" if path else name, inner) for name, inner in reversed(value))
+        elif type(value) is list:
+            stack.extend((f"{path}[{index}]", inner) for index, inner in reversed([*enumerate(value)]))
 
 
 def json_type(value: Any) -> str:

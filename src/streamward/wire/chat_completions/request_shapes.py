@@ -129,5 +129,6 @@ def validate(body: dict[str, Any]) -> RequestIn:
         missing = re.search(r"missing required field `([^`]+)`", message)
         if missing:
             param = f"{param}.{missing.group(1)}" if param else missing.group(1)
+            raise InvalidRequest(f"{param!r} is missing; send it", param=param) from None
         where = f" in {param!r}" if param else ""
         raise InvalidRequest(f"{message}{where}", param=param or None) from None
