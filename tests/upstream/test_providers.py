@@ -13,7 +13,7 @@ from streamward.reply import collect
 from streamward.upstream.providers import LOCAL_SERVERS, PROVIDERS, ROWS, Provider
 from streamward.wire import chat_completions
 from streamward.wire.dialect import Profile
-from streamward.wire.table import DIALECTS
+from streamward.wire.table import DIALECTS, UPSTREAM_DIALECTS
 from support import chat_golden
 from support.codec import decode
 
@@ -25,7 +25,7 @@ def test_rows(row: Provider):
     """A URL that can be called, a dialect that exists, variables that can be set."""
     url = urlsplit(row.base_url)
 
-    assert row.dialect in DIALECTS
+    assert row.dialect in DIALECTS | UPSTREAM_DIALECTS
     assert re.fullmatch(r"[a-z]+", row.name)
     if row.base_url:
         assert url.scheme == ("http" if row.name in LOCAL_SERVERS else "https")

@@ -14,6 +14,7 @@ from streamward.call import Call
 from streamward.engine import connections
 from streamward.engine.model import CallOptions, Model, ModelStream, UpstreamModel
 from streamward.errors import InvalidRequest
+from streamward.upstream import sigv4
 from streamward.upstream.attempts import Target
 from streamward.upstream.providers import PROVIDERS
 from streamward.upstream.upstream import HttpUpstream
@@ -24,6 +25,7 @@ VERCEL_URL = PROVIDERS["vercel"].base_url
 ENVIRONMENT = frozenset(
     {"STREAMWARD_BASE_URL", "STREAMWARD_API_KEY", "AI_GATEWAY_API_KEY"}
     | {name for row in PROVIDERS.values() for name in (*row.key_env, row.url_env) if name}
+    | sigv4.ENVIRONMENT
 )
 """The variables that decide; looked at for each call, so that tests and notebooks may change them."""
 

@@ -68,7 +68,7 @@ class ProviderTable(Strict, frozen=True):
     """``[providers.NAME]``; what a known provider's row says holds where nothing is written."""
 
     base_url: str | None = None
-    dialect: Literal["chat_completions", "responses", "messages", "generate_content", "ollama"] | None = None
+    dialect: Literal["chat_completions", "responses", "messages", "generate_content", "ollama", "converse"] | None = None
     api_key: str | None = None
     auth: Auth | None = None
     timeouts: ProviderTimeouts = ProviderTimeouts()

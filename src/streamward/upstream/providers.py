@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from streamward.wire.dialect import Profile
 
-Auth = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "none"]
+Auth = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "aws", "none"]
+"""``aws``: a Bedrock API key as a bearer token, or else every request signed (SigV4)."""
 
 
 class Provider(Struct, frozen=True, kw_only=True):
@@ -22,7 +23,8 @@ class Provider(Struct, frozen=True, kw_only=True):
 
     name: str
     base_url: str
-    """Empty: everybody has one of their own, from ``url_env`` or the configuration."""
+    """Empty: everybody has one of their own, from ``url_env`` or the configuration. ``{AWS_REGION}`` stands for the region
+    the environment names."""
     dialect: str = "chat_completions"
     auth: Auth = "bearer"
     key_env: tuple[str, ...] = ()
@@ -57,6 +59,11 @@ ROWS = (
         name="vertex", base_url="https://aiplatform.googleapis.com/v1/publishers/google", dialect="generate_content",
         auth="x-goog-api-key", key_env=("GOOGLE_VERTEX_API_KEY",),
         profile=Profile(ends_with="finish", cancels_on_close=False),
+    ),
+    Provider(
+        name="bedrock", base_url="https://bedrock-runtime.{AWS_REGION}.amazonaws.com", dialect="converse", auth="aws",
+        key_env=("AWS_BEARER_TOKEN_BEDROCK",), url_env="AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
+        profile=Profile(cancels_on_close=False),
     ),
     Provider(
         name="azure", base_url="", auth="api-key", key_env=("AZURE_API_KEY", "AZURE_OPENAI_API_KEY"),

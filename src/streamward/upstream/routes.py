@@ -8,6 +8,7 @@ the environment alone). Connections are the pool's, choosing among targets is th
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -17,14 +18,17 @@ from msgspec.structs import replace
 
 from streamward.dataplane.client import Timeouts
 from streamward.dataplane.pool import Pool
-from streamward.errors import ModelNotFound
-from streamward.upstream import cards, catalogue
+from streamward.errors import InvalidRequest, ModelNotFound
+from streamward.upstream import cards, catalogue, sigv4
 from streamward.upstream.attempts import Target
 from streamward.upstream.demo import MODELS as DEMO_MODELS
 from streamward.upstream.demo import DemoUpstream, parse_model
 from streamward.upstream.providers import LOCAL_SERVERS, PROVIDERS, Auth, Provider
+from streamward.upstream.sigv4 import Signer, region_of
 from streamward.upstream.upstream import DEFAULT_RETRIES, HttpUpstream, Upstream
 from streamward.wire.dialect import Profile
+
+log = logging.getLogger("streamward.upstream")
 
 MAX_TARGETS = 16  # a request may list more; nobody waits for the seventeenth
 MAX_NEAR_CHARS = 100  # of a wrong name that near ones are looked for
@@ -65,18 +69,20 @@ class Routes:
             self.add_known(row, self.providers.get(row.name))
         for name, setting in self.providers.items():
             if name not in PROVIDERS and name not in ("demo", "local"):
-                self.upstreams[name] = http_upstream(
-                    Provider(name=name, base_url=setting.base_url or ""), setting, setting.api_key, pool
-                )  # fmt: skip
+                row = Provider(name=name, base_url=setting.base_url or "")
+                signer = self.signer(row, setting, setting.api_key)
+                self.upstreams[name] = http_upstream(row, setting, setting.api_key, pool, signer)
 
     def add_known(self, row: Provider, setting: Setting | None) -> None:
         found = (self.environ[name].strip() for name in row.key_env if self.environ.get(name, "").strip())
         key = (setting.api_key if setting else None) or next(found, None)
         url = self.environ.get(row.url_env or "") or None
+        row = replace(row, base_url=row.base_url.replace("{AWS_REGION}", region_of(self.environ)))
+        signer = self.signer(row, setting, key)
         if row.name in LOCAL_SERVERS:
             if setting is None and url is None:
                 return
-        elif row.auth != "none" and key is None and not (setting and setting.base_url):
+        elif row.auth != "none" and key is None and signer is None and not (setting and setting.base_url):
             self.missing_keys[row.name] = row.key_env
             return
         if url is not None:
@@ -87,7 +93,17 @@ class Routes:
         elif not row.base_url and not (setting and setting.base_url):
             self.missing_keys[row.name] = (row.url_env or "base_url",)
             return
-        self.upstreams[row.name] = http_upstream(row, setting, key, self.pool)
+        self.upstreams[row.name] = http_upstream(row, setting, key, self.pool, signer)
+
+    def signer(self, row: Provider, setting: Setting | None, key: str | None) -> Signer | None:
+        """Who signs the requests of a provider that wants that and was given no *key*."""
+        if key is not None or ((setting and setting.auth) or row.auth) != "aws":
+            return None
+        try:
+            return sigv4.signer(self.environ)
+        except InvalidRequest as exc:
+            log.warning("provider %s is left out: %s", row.name, exc)
+            return None
 
     def targets(self, model: str) -> list[Target]:
         """The targets for *model*, in the order to try.
@@ -167,11 +183,14 @@ class Routes:
         return [ids[name] for name in dict.fromkeys(found)][:3]
 
 
-def http_upstream(row: Provider, setting: Setting | None, key: str | None, pool: Pool) -> HttpUpstream:
+def http_upstream(
+    row: Provider, setting: Setting | None, key: str | None, pool: Pool, signer: Signer | None
+) -> HttpUpstream:
     """The upstream for *row* as *setting* modifies it."""
     setting = setting or Setting()
     return HttpUpstream(
         row.name, setting.base_url or row.base_url, pool=pool, dialect=setting.dialect or row.dialect,
         profile=setting.profile or row.profile, api_key=key, auth=setting.auth or row.auth,
         headers={**dict(row.headers), **setting.headers}, timeouts=setting.timeouts, retries=setting.retries,
+        signer=signer,
     )  # fmt: skip

@@ -16,6 +16,7 @@ from streamward.dataplane.exchange import render_fields
 from streamward.dataplane.pool import Pool
 from streamward.errors import InvalidRequest
 from streamward.upstream.providers import Auth
+from streamward.upstream.sigv4 import Signer
 from streamward.version import __version__
 from streamward.wire.dialect import Profile
 from streamward.wire.table import dialect as dialect_module
@@ -58,19 +59,23 @@ class HttpUpstream:
     def __init__(
         self, name: str, base_url: str, *, pool: Pool, dialect: str, profile: Profile, api_key: str | None = None,
         auth: Auth = "bearer", headers: Mapping[str, str] | None = None, timeouts: Timeouts | None = None,
-        retries: int = DEFAULT_RETRIES,
+        retries: int = DEFAULT_RETRIES, signer: Signer | None = None,
     ) -> None:  # fmt: skip
         self.name = name
         self.dialect = dialect
         self.profile = profile
         self.retries = retries
-        self.secret = (api_key or "").encode() if len(api_key or "") >= MIN_SECRET else b""
+        self.signer = signer
+        secret = signer.secret if signer is not None else (api_key or "").encode()
+        self.secret = secret if len(secret) >= MIN_SECRET else b""
         self.timeouts = timeouts or Timeouts()
         self.pool = pool
         self.module = dialect_module(dialect)
         self.endpoint, self.base_path = parse_base_url(base_url)
+        host = urlsplit(base_url).netloc.rpartition("@")[2]
+        self.origin = f"{self.endpoint.scheme}://{host}"
         fields = {
-            "host": urlsplit(base_url).netloc.rpartition("@")[2],
+            "host": host,
             "user-agent": f"streamward/{__version__}",
             "content-type": "application/json",
             "accept-encoding": "identity",
@@ -95,12 +100,16 @@ class HttpUpstream:
         key = (path, stream)
         head = self.heads.get(key)
         if head is None:
-            accept = b"accept: text/event-stream\r\n" if stream else b"accept: application/json\r\n"
-            target = quote(self.base_path + path, safe="/:?=&%+,@").encode()
-            head = b"POST %b HTTP/1.1\r\n%b%bcontent-length: " % (target, self.fields, accept)
+            accept = self.module.MEDIA_TYPE if stream else "application/json"
+            line = b"POST %b HTTP/1.1\r\n" % self.target(path).encode()
+            head = b"%b%baccept: %b\r\ncontent-length: " % (line, self.fields, accept.encode())
             if len(self.heads) < MAX_HEADS:
                 self.heads[key] = head
         return head
+
+    def target(self, path: str) -> str:
+        """*path* under the base URL, as it stands in the request line."""
+        return quote(self.base_path + path, safe="/:?=&%+,@")
 
     def send(self, model: str, body: bytes, *, stream: bool, receiver: Receiver) -> Handle:
         return self.post(self.module.path(model, stream=stream), body, stream=stream, receiver=receiver)
@@ -108,7 +117,8 @@ class HttpUpstream:
     def post(self, path: str, body: bytes, *, stream: bool, receiver: Receiver) -> Handle:
         """Send *body* to *path* under the base URL."""
         head = self.head(path, stream=stream)
-        data = b"%b%d\r\n\r\n%b" % (head, len(body), body)
+        signature = b"" if self.signer is None else self.signer.fields(self.origin + self.target(path), body)
+        data = b"%b%d\r\n%b\r\n%b" % (head, len(body), signature, body)
         return self.pool.call(self.endpoint, data, receiver, self.timeouts)
 
 
@@ -133,5 +143,6 @@ AUTH_FIELDS: dict[Auth, Callable[[str | None], dict[str, str]]] = {
     "x-api-key": lambda key: {"x-api-key": key} if key else {},
     "x-goog-api-key": lambda key: {"x-goog-api-key": key} if key else {},
     "api-key": lambda key: {"api-key": key} if key else {},
+    "aws": lambda key: {"authorization": f"Bearer {key}"} if key else {},
     "none": lambda key: {"authorization": f"Bearer {key}"} if key else {},
 }

@@ -22,11 +22,16 @@ DIALECTS: dict[str, str] = {
 CLIENT_DIALECTS: dict[str, str] = {"ai_gateway": "streamward.wire.ai_gateway"}
 """Spoken by clients only: they parse requests and render answers, nothing more."""
 
+UPSTREAM_DIALECTS: dict[str, str] = {"converse": "streamward.wire.converse"}
+"""Spoken to providers only: they render requests and read answers, nothing more."""
+
+MODULES = DIALECTS | CLIENT_DIALECTS | UPSTREAM_DIALECTS
+
 
 @cache
 def dialect(name: str) -> Dialect:
     """The module of dialect *name*; KeyError if there is none."""
-    return cast(Dialect, importlib.import_module(CLIENT_DIALECTS.get(name) or DIALECTS[name]))
+    return cast(Dialect, importlib.import_module(MODULES[name]))
 
 
 def decoded(name: str, profile: Profile, *, max_event_bytes: int = MAX_EVENT_BYTES) -> Decoded:
