@@ -37,6 +37,9 @@ REPLIES: dict[str, tuple[dict[str, Any], tuple[Any, ...]]] = {
     "signed": ({"content": "a", "reasoning_content": "r", "reasoning_details": [
         {"type": "reasoning.text", "text": "r", "signature": "s"}, {"type": "reasoning.encrypted", "data": "d"}]},
         (ReasoningBlock("reasoning-0", "r", "s", "d"), TextBlock("text-0", "a"))),
+    "told in details": ({"content": "a", "reasoning_details": [{"type": "reasoning.text", "text": "r", "signature": "s"},
+                                                               {"type": "reasoning.summary", "summary": "t"}]},
+                        (ReasoningBlock("reasoning-0", "rt", "s"), TextBlock("text-0", "a"))),
     "cited": ({"content": "a", "annotations": [{"type": "url_citation", "url_citation": {"url": "u", "title": "t"}}, 5]},
               (TextBlock("text-0", "a"), Source("source-0", url="u", title="t"))),
 }  # fmt: skip

@@ -123,6 +123,8 @@ PNG = "data:image/png;base64,eA=="
         ({"role": "assistant", "content": "a", "reasoning": "r", "reasoning_details": [
             {"type": "reasoning.text", "text": "r", "signature": "s"}, {"type": "reasoning.encrypted", "data": "d"}]},
          (Reasoning("r", "s", "d"), Text("a"))),
+        ({"role": "assistant", "content": "a", "reasoning_details": [{"type": "reasoning.text", "text": "r", "signature": "s"}]},
+         (Reasoning("r", "s"), Text("a"))),
         ({"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}}, (ToolUse("f", "f", "{}"),)),
         ({"role": "tool", "tool_call_id": "c", "content": "42"}, (ToolOutput("c", "42"),)),
         ({"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "42"}]},

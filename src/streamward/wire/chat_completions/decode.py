@@ -44,6 +44,7 @@ from streamward.wire.chat_completions.shapes import (
     content_pieces,
     count,
     parse_usage,
+    told,
     usage_at,
 )  # fmt: skip
 from streamward.wire.chat_completions.tools import ToolSlots
@@ -175,9 +176,11 @@ class Decoder:
         delta = as_dict(choice.get("delta"))
         logprobs = as_dict(choice.get("logprobs")).get("content")
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
-        if type(reasoning) is str:
+        said = type(reasoning) is str and reasoning != ""
+        if said:
             self.text(ReasoningStart, reasoning, events)
-        self.details(delta.get("reasoning_details"), events)
+        if delta.get("reasoning_details"):
+            self.details(delta["reasoning_details"], events, said=said)
         content = delta.get("content")
         if type(content) is str:
             self.text(TextStart, content, events, logprobs if type(logprobs) is list else None)
@@ -229,9 +232,12 @@ class Decoder:
         else:
             events.append(ReasoningDelta(part_id, delta) if kind is ReasoningStart else RefusalDelta(part_id, delta))
 
-    def details(self, details: Any, events: list[Event]) -> None:
-        """``reasoning_details`` (OpenRouter, Vercel): the signature or opaque data that must go back next turn."""
+    def details(self, details: Any, events: list[Event], *, said: bool) -> None:
+        """``reasoning_details`` (OpenRouter, Vercel): the signature or opaque data that must go back next turn, and the
+        text where the delta has not *said* it already."""
         for detail in map(as_dict, as_list(details)):
+            if not said:
+                self.text(ReasoningStart, told(detail), events)
             signature, data = detail.get("signature"), detail.get("data")
             if type(self.open) is not ReasoningStart and (signature or data):
                 self.close_parts(events)

@@ -35,7 +35,7 @@ from streamward.wire.chat_completions.request_shapes import (
     ToolIn,
     validate,
 )  # fmt: skip
-from streamward.wire.chat_completions.shapes import NAME, as_dict, as_list
+from streamward.wire.chat_completions.shapes import NAME, as_dict, as_list, told
 
 
 def parse_request(body: dict[str, Any]) -> Call:
@@ -115,7 +115,7 @@ def parse_assistant(message: MessageIn, where: str) -> Message:
     details = message.reasoning_details or ()
     signature = next((d["signature"] for d in details if type(d.get("signature")) is str), None)
     redacted = next((d["data"] for d in details if type(d.get("data")) is str), None)
-    thought = message.reasoning_content or message.reasoning or ""
+    thought = message.reasoning_content or message.reasoning or "".join(map(told, details))
     if thought or signature or redacted:
         parts.append(Reasoning(thought, signature, redacted))
     if message.content:

@@ -24,6 +24,7 @@ from streamward.wire.chat_completions.shapes import (
     count,
     parse_usage,
     render_usage,
+    told,
     usage_at,
 )  # fmt: skip
 from streamward.wire.chat_completions.tools import ToolSlots
@@ -144,8 +145,9 @@ def message_blocks(message: dict[str, Any], logprobs: Any, stream_id: str) -> li
     signature = next((d["signature"] for d in details if type(d.get("signature")) is str), None)
     redacted = next((d["data"] for d in details if type(d.get("data")) is str), None)
     text, thought = text_of(message.get("content"))
-    if reasoning or thought or signature or redacted:
-        blocks.append(ReasoningBlock("reasoning-0", str(reasoning or thought), signature, redacted))
+    said = "".join(map(told, details))
+    if reasoning or thought or said or signature or redacted:
+        blocks.append(ReasoningBlock("reasoning-0", str(reasoning or thought or said), signature, redacted))
     if text:
         tokens = as_dict(logprobs).get("content")
         blocks.append(TextBlock("text-0", text, tokens if type(tokens) is list else None))

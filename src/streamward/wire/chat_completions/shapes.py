@@ -117,6 +117,12 @@ def content_pieces(parts: list[Any]) -> Iterator[tuple[bool, str]]:
             yield False, part["text"]
 
 
+def told(detail: dict[str, Any]) -> str:
+    """What one of ``reasoning_details`` says in words: ``text``, or the ``summary`` of what is encrypted."""
+    text = detail.get("text") or detail.get("summary")
+    return text if type(text) is str else ""
+
+
 def as_list(value: Any) -> list[Any]:
     return value if type(value) is list else []
 
