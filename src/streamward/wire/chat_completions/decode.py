@@ -176,11 +176,10 @@ class Decoder:
         delta = as_dict(choice.get("delta"))
         logprobs = as_dict(choice.get("logprobs")).get("content")
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
-        said = type(reasoning) is str and reasoning != ""
-        if said:
-            self.text(ReasoningStart, reasoning, events)
+        said = reasoning if type(reasoning) is str else ""
+        self.text(ReasoningStart, said, events)
         if delta.get("reasoning_details"):
-            self.details(delta["reasoning_details"], events, said=said)
+            self.details(delta["reasoning_details"], events, said=said != "")
         content = delta.get("content")
         if type(content) is str:
             self.text(TextStart, content, events, logprobs if type(logprobs) is list else None)
