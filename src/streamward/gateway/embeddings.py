@@ -7,16 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
-
-from streamward.dataplane.client import Receiver
 from streamward.errors import InvalidRequest, Unsupported
 from streamward.events import Usage
 from streamward.gateway.exchange import JSON_FIELDS, NOT_JSON, CallExchange, gateway_options
 from streamward.upstream.attempts import Target
-from streamward.upstream.upstream import Handle, HttpUpstream
+from streamward.upstream.upstream import HttpUpstream, OnPath
 from streamward.wire import json_text
-from streamward.wire.dialect import Profile
 
 FEATURE = "embeddings"
 PATH = "/embeddings"
@@ -25,36 +21,6 @@ DIALECTS = frozenset({"chat_completions", "responses"})
 
 MAX_INPUTS = 2048
 """As OpenAI's: more in one request is refused by every provider."""
-
-
-class OnPath(Struct, frozen=True):
-    """A provider's other endpoint, as an upstream."""
-
-    upstream: HttpUpstream
-    path: str
-
-    @property
-    def name(self) -> str:
-        return self.upstream.name
-
-    @property
-    def dialect(self) -> str:
-        return self.upstream.dialect
-
-    @property
-    def profile(self) -> Profile:
-        return self.upstream.profile
-
-    @property
-    def retries(self) -> int:
-        return self.upstream.retries
-
-    @property
-    def secret(self) -> bytes:
-        return self.upstream.secret
-
-    def send(self, model: str, body: bytes, *, stream: bool, receiver: Receiver) -> Handle:
-        return self.upstream.post(self.path, body, stream=stream, receiver=receiver)
 
 
 class EmbeddingCall(CallExchange):
@@ -69,11 +35,11 @@ class EmbeddingCall(CallExchange):
         self.asked = body
         self.record.model = model
         found = self.gateway.routes.targets(model, options)
-        able = [target for target in found if has_embeddings(target)]
+        able = [able for target in found if (able := embedding_target(target)) is not None]
         if not able:
             names = ", ".join(dict.fromkeys(target.upstream.name for target in found))
             raise Unsupported(f"embeddings are not available from {names}; pick a model of another provider", param="model")
-        return [Target(OnPath(target.upstream, PATH), target.model) for target in able]  # type: ignore[arg-type] # see above
+        return able
 
     def render(self, target: Target) -> bytes:
         return json_text.encode_compact({**self.asked, "model": target.model})
@@ -98,9 +64,12 @@ class EmbeddingCall(CallExchange):
         self.close("finished")
 
 
-def has_embeddings(target: Target) -> bool:
+def embedding_target(target: Target) -> Target | None:
+    """The embeddings beside *target*'s chat, if its provider has them."""
     upstream = target.upstream
-    return isinstance(upstream, HttpUpstream) and upstream.dialect in DIALECTS and FEATURE not in upstream.profile.unsupported
+    if not isinstance(upstream, HttpUpstream) or upstream.dialect not in DIALECTS or FEATURE in upstream.profile.unsupported:
+        return None
+    return Target(OnPath(upstream, PATH), target.model)
 
 
 def usage_of(stated: Any) -> Usage | None:

@@ -19,14 +19,12 @@ from streamward.gateway.compact_call import compacted
 from streamward.gateway.control import Json
 from streamward.gateway.estimates import estimated_tokens
 from streamward.gateway.responses_socket import serve_socket
+from streamward.gateway.token_counts import counted
 from streamward.wire import json_text, messages
 from streamward.wire.responses import parse_request, render_error, stored
 
 if TYPE_CHECKING:
     from streamward.gateway.app import Gateway
-
-ESTIMATED = {"x-streamward-grade": "estimated"}
-"""Header of figures that no provider has counted."""
 
 FIELDS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
@@ -63,7 +61,8 @@ def response_routes(gateway: Gateway) -> list[BaseRoute]:
         if isinstance(body.get("input"), list):
             body["input"] = await gateway.responses.with_references(body["input"], caller.name)
         call = parse_request({"model": "any", **body}, history=history)
-        return {"object": "response.input_tokens", "input_tokens": estimated_tokens(call)}, ESTIMATED
+        count, exact = await counted(gateway, call) if "model" in body else (estimated_tokens(call), False)
+        return {"object": "response.input_tokens", "input_tokens": count}, grade(exact)
 
     async def compact(request: Request, caller: Caller) -> tuple[dict[str, Any], dict[str, str]]:
         body = json_text.decode_object(await body_of(gateway, request))
@@ -87,9 +86,8 @@ def response_routes(gateway: Gateway) -> list[BaseRoute]:
 
     async def count_tokens(request: Request, caller: Caller) -> tuple[dict[str, Any], dict[str, str]]:
         body = json_text.decode_object(await body_of(gateway, request))
-        call = messages.parse_request({"max_tokens": 1, **body})
-        gateway.routes.targets(call.model)
-        return {"input_tokens": estimated_tokens(call)}, ESTIMATED
+        count, exact = await counted(gateway, messages.parse_count_request(body))
+        return messages.render_count(count), grade(exact)
 
     async def socket(websocket: WebSocket) -> None:
         await serve_socket(gateway, websocket)
@@ -105,6 +103,11 @@ def response_routes(gateway: Gateway) -> list[BaseRoute]:
         Route(one + "/input_items", served(input_items), methods=["GET"]),
         Route("/v1/messages/count_tokens", served(count_tokens, messages.render_error), methods=["POST"]),
     ]
+
+
+def grade(exact: bool) -> dict[str, str]:
+    """The header that says whether a provider has counted."""
+    return {"x-streamward-grade": "exact" if exact else "estimated"}
 
 
 async def body_of(gateway: Gateway, request: Request) -> bytes:

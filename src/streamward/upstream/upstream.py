@@ -122,6 +122,22 @@ class HttpUpstream:
         return self.pool.call(self.endpoint, data, receiver, self.timeouts)
 
 
+class OnPath:
+    """A provider's other endpoint, as an upstream."""
+
+    def __init__(self, upstream: HttpUpstream, path: str) -> None:
+        self.upstream = upstream
+        self.path = path
+        self.name = upstream.name
+        self.dialect = upstream.dialect
+        self.profile = upstream.profile
+        self.retries = upstream.retries
+        self.secret = upstream.secret
+
+    def send(self, model: str, body: bytes, *, stream: bool, receiver: Receiver) -> Handle:
+        return self.upstream.post(self.path, body, stream=stream, receiver=receiver)
+
+
 MAX_HEADS = 1024  # model ids stand in some dialects' paths, and clients choose them
 
 

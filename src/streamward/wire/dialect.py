@@ -135,6 +135,19 @@ class Dialect(Protocol):
         """Body of an HTTP error answer in this dialect."""
 
 
+class Counting(Protocol):
+    """What a dialect module offers when its providers count tokens beforehand."""
+
+    def count_path(self, model: str) -> str:
+        """Path under the provider's base URL."""
+
+    def render_count_request(self, call: Call, *, model: str, profile: Profile) -> dict[str, Any]:
+        """Raises Unsupported like ``render_request``."""
+
+    def parse_count(self, body: dict[str, Any]) -> int | None:
+        """Input tokens; None when *body* does not say."""
+
+
 class Decoded:
     """Stage from bytes to events: a dialect's reader and decoder as one, with bounds and failures as events."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import cast
 
-from streamward.wire.dialect import Context, Decoded, Dialect, Profile
+from streamward.wire.dialect import Context, Counting, Decoded, Dialect, Profile
 from streamward.wire.relay import Relay, Transcode
 from streamward.wire.sse import MAX_EVENT_BYTES
 
@@ -32,6 +32,12 @@ MODULES = DIALECTS | CLIENT_DIALECTS | UPSTREAM_DIALECTS
 def dialect(name: str) -> Dialect:
     """The module of dialect *name*; KeyError if there is none."""
     return cast(Dialect, importlib.import_module(MODULES[name]))
+
+
+def counting(name: str) -> Counting | None:
+    """Dialect *name* as one whose providers count tokens; None when they do not."""
+    module = dialect(name)
+    return cast(Counting, module) if hasattr(module, "count_path") else None
 
 
 def decoded(name: str, profile: Profile, *, max_event_bytes: int = MAX_EVENT_BYTES) -> Decoded:

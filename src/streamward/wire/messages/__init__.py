@@ -27,6 +27,10 @@ def Reader(profile: Profile, *, max_event_bytes: int = MAX_EVENT_BYTES) -> sse.R
     return sse.Reader(max_event_bytes=max_event_bytes, flush_at_end=True, single_newline=profile.single_newline_frames)
 
 
+def count_path(model: str) -> str:
+    return "/messages/count_tokens"
+
+
 def parse_count(body: dict[str, Any]) -> int | None:
     """The figure of a ``count_tokens`` answer."""
     return as_count(body.get("input_tokens"))
@@ -37,6 +41,7 @@ def render_count(input_tokens: int) -> dict[str, Any]:
 
 
 __all__ = [
-    "MEDIA_TYPE", "NAME", "Decoder", "Encoder", "Reader", "parse_count", "parse_count_request", "parse_error", "parse_reply",
-    "parse_request", "path", "render_count", "render_count_request", "render_error", "render_reply", "render_request",
+    "MEDIA_TYPE", "NAME", "Decoder", "Encoder", "Reader", "count_path", "parse_count", "parse_count_request", "parse_error",
+    "parse_reply", "parse_request", "path", "render_count", "render_count_request", "render_error", "render_reply",
+    "render_request",
 ]  # fmt: skip

@@ -7,6 +7,9 @@ gateway's; the pure parts they need are in ``stored``. Compaction items are carr
 
 from __future__ import annotations
 
+from typing import Any
+
+from streamward.call import Call
 from streamward.wire import sse
 from streamward.wire.dialect import Profile
 from streamward.wire.responses.decode import Decoder
@@ -20,13 +23,33 @@ NAME = "responses"
 MEDIA_TYPE = "text/event-stream"
 
 __all__ = [
-    "MEDIA_TYPE", "NAME", "Decoder", "Encoder", "Reader", "parse_error", "parse_reply", "parse_request", "path",
-    "render_error", "render_reply", "render_request",
+    "MEDIA_TYPE", "NAME", "Decoder", "Encoder", "Reader", "count_path", "parse_count", "parse_error", "parse_reply",
+    "parse_request", "path", "render_count_request", "render_error", "render_reply", "render_request",
 ]  # fmt: skip
 
 
 def path(model: str, *, stream: bool) -> str:
     return "/responses"
+
+
+def count_path(model: str) -> str:
+    return "/responses/input_tokens"
+
+
+def render_count_request(call: Call, *, model: str, profile: Profile) -> dict[str, Any]:
+    """A request to count: what would be sent, without the settings of the answer."""
+    body = render_request(call, model=model, profile=profile)
+    return {name: value for name, value in body.items() if name in COUNTED}
+
+
+def parse_count(body: dict[str, Any]) -> int | None:
+    count = body.get("input_tokens")
+    return count if type(count) is int and count >= 0 else None
+
+
+COUNTED = frozenset({
+    "model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "reasoning", "text", "truncation",
+})  # fmt: skip
 
 
 def Reader(profile: Profile, *, max_event_bytes: int = sse.MAX_EVENT_BYTES) -> sse.Reader:  # noqa: N802 - named as a stage
