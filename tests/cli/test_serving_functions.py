@@ -1,6 +1,7 @@
 """``streamward serve`` with functions beside the gateway: one process, one port, one end."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -18,16 +19,38 @@ async def GET(request):
 """
 
 
-def test_functions_and_gateway_share_a_server_and_its_end(tmp_path):
-    (tmp_path / "api").mkdir()
-    (tmp_path / "api/s.py").write_text(STREAM)
-    (tmp_path / "streamward.toml").write_text("[auth]\nrequired = false\n[server]\ndrain_s = 1\n")
-    command = [sys.executable, "-c", "from streamward.cli.main import main; main()", "serve", str(tmp_path), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    found = None
+def serving(folder, config):
+    """``streamward serve`` on *folder* with one function, and what it said before it listened."""
+    (folder / "api").mkdir()
+    (folder / "api/s.py").write_text(STREAM)
+    if config:
+        (folder / "streamward.toml").write_text(config)
+    command = [sys.executable, "-c", "from streamward.cli.main import main; main()", "serve", ".", "--port", "0"]
+    environ = {name: value for name, value in os.environ.items() if name != "STREAMWARD_API_KEY"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, env=environ)
+    said, found = b"", None
     while not found:
-        found = re.search(rb"listening on http://127\.0\.0\.1:(\d+)", process.stderr.readline())
-    server = Server(tmp_path, process, int(found[1]))
+        line = process.stderr.readline()
+        assert line, said.decode()
+        said += line
+        found = re.search(rb"listening on http://127\.0\.0\.1:(\d+)", line)
+    return Server(folder, process, int(found[1])), said.decode()
+
+
+def test_functions_need_no_client_key(tmp_path):
+    """Keys concern the gateway: without one it answers 401, and the functions answer."""
+    server, said = serving(tmp_path, "")
+    function, models = server.get("/api/s?n=1"), server.get("/v1/models")
+    server.process.terminate()
+    server.process.communicate(timeout=20)
+
+    assert (function.text, models.status) == ("0;", 401)
+    assert "/v1 answers 401 to everybody" in said
+
+
+def test_functions_and_gateway_share_a_server_and_its_end(tmp_path):
+    server, _ = serving(tmp_path, "[auth]\nrequired = false\n[server]\ndrain_s = 1\n")
+    process = server.process
 
     assert server.get("/v1/models").status == 200
     assert ((a := server.get("/nope")).get("x-streamward-error"), a.status) == ("NOT_FOUND", 404)

@@ -75,7 +75,10 @@ def test_metrics_count_by_file(server):
 
 def test_logs_and_metrics_are_for_the_machine_itself(server):
     for name in ("logs", "metrics"):
-        assert server.get(f"/_streamward/{name}", {"x-forwarded-for": "1.2.3.4"}).status == 403
+        answer = server.get(f"/_streamward/{name}", {"x-forwarded-for": "1.2.3.4"})
+        error = answer.json()["error"]
+        assert (answer.status, answer.get("x-streamward-error"), error["code"]) == (403, "FORBIDDEN", "FORBIDDEN")
+        assert (error["request_id"], "STREAMWARD_ADMIN_TOKEN" in error["message"]) == (answer.get("x-streamward-id"), True)
     assert server.get("/_streamward/nothing").status == 404
 
 

@@ -59,19 +59,24 @@ def run_serve(
     real = dict(os.environ)  # before .env files: functions weigh those themselves, and see them change
     file = start(folder, config)
     loaded = load(file)
-    if loaded.auth.required and not loaded.auth.keys and not has_keys(loaded.storage.url):
-        raise StreamwardError(
-            "there is no client key: make one with `streamward keys create`, set auth.keys in streamward.toml (for example "
-            '["env:STREAMWARD_API_KEY"]), or auth.required = false'
-        )
     settings = Settings(
         config=str(file) if file else None, host=host or loaded.server.host,
         port=loaded.server.port if port is None else port, workers=workers or loaded.server.workers, log_format=log_format,
     )  # fmt: skip
     around = functions_around(folder, settings, "serve", real)
+    if loaded.auth.required and not loaded.auth.keys and not has_keys(loaded.storage.url):
+        if around is None:
+            raise StreamwardError(NO_KEY)
+        say(f"the functions are served; /v1 answers 401 to everybody: {NO_KEY}")
     if around is not None and settings.workers > 1:
         raise StreamwardError("functions have worker processes of their own: serve this folder with --workers 1")
     return checked_serve(settings, lambda url: say(f"listening on {url}"), around, page=False)
+
+
+NO_KEY = (
+    "there is no client key: make one with `streamward keys create`, set auth.keys in streamward.toml (for example "
+    '["env:STREAMWARD_API_KEY"]), or auth.required = false'
+)
 
 
 def has_keys(url: str) -> bool:

@@ -42,7 +42,7 @@ class Control:
             return self.host.not_found(request, sink)
         refused = refusal(request, self.host.real_environment.get(TOKEN_VARIABLE, ""))
         if refused:
-            return self.answer(sink, refused, {"error": {"code": "FORBIDDEN" if refused == 403 else "UNAUTHORIZED"}})
+            return self.fail(sink, refused, *REFUSED[refused])
         if name == "metrics":
             return self.send(sink, 200, "text/plain; version=0.0.4; charset=utf-8", self.host.metrics.render())
         if name == "routes":
@@ -52,20 +52,30 @@ class Control:
     def answer(self, sink: Sink, status: int, value: Any) -> Exchange:
         return self.send(sink, status, JSON, msgspec.json.encode(value))
 
-    def send(self, sink: Sink, status: int, kind: str, body: bytes) -> Exchange:
+    def fail(self, sink: Sink, status: int, code: str, message: str) -> Exchange:
+        from streamward.functions.host import new_id
+
+        request_id = new_id()
+        body = msgspec.json.encode({"error": {"code": code, "message": message, "request_id": request_id}})
+        return self.send(sink, status, JSON, body, ("x-streamward-error", code), request_id=request_id)
+
+    def send(
+        self, sink: Sink, status: int, kind: str, body: bytes, *more: tuple[str, str], request_id: str | None = None
+    ) -> Exchange:  # fmt: skip
         from streamward.functions.host import Answered
 
-        fields = [("content-type", kind), ("cache-control", "no-store"), ("server", "streamward"), *self.id_fields()]
+        own = self.id_fields(request_id)
+        fields = [("content-type", kind), ("cache-control", "no-store"), ("server", "streamward"), *own, *more]
         if status == 401:
             fields.append(("www-authenticate", "Bearer"))
         sink.start(status, render_fields(fields), length=len(body))
         sink.finish(body)
         return Answered()
 
-    def id_fields(self) -> list[tuple[str, str]]:
+    def id_fields(self, request_id: str | None = None) -> list[tuple[str, str]]:
         from streamward.functions.host import new_id
 
-        return [("x-streamward-id", new_id()), ("x-content-type-options", "nosniff")]
+        return [("x-streamward-id", request_id or new_id()), ("x-content-type-options", "nosniff")]
 
     def logs(self, request: Request, sink: Sink) -> Exchange:
         query = parse_qs(request.query.decode("latin-1"))
@@ -73,7 +83,7 @@ class Control:
         since = parse_since(query["since"][0], time.time()) if "since" in query else None
         if level not in LEVELS or ("since" in query and since is None):
             said = f"level is one of {', '.join(LEVELS)}; since is 30s, 5m, 2h or an ISO 8601 time"
-            return self.answer(sink, 400, {"error": {"code": "BAD_REQUEST", "message": said}})
+            return self.fail(sink, 400, "BAD_REQUEST", said)
         wanted = Filter(query.get("request_id", [None])[0], level, since)
         follow = query.get("follow", ["0"])[0] not in ("0", "", "false")
         last = request.headers.get(b"last-event-id", b"").decode("latin-1")
@@ -94,6 +104,10 @@ class Control:
 
 
 READY = {"ready": True}
+REFUSED = {
+    401: ("UNAUTHORIZED", f"Send authorization: Bearer with the value of {TOKEN_VARIABLE}."),
+    403: ("FORBIDDEN", f"Only this machine itself may read this, and no proxy; set {TOKEN_VARIABLE} to read it from elsewhere."),
+}
 
 
 class Follower:
