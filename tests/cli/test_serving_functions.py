@@ -68,3 +68,16 @@ def test_functions_and_gateway_share_a_server_and_its_end(tmp_path):
     entries = [json.loads(line) for line in out.splitlines() if line.startswith(b'{"id"')]
     assert {"said"} <= {entry["message"] for entry in entries}
     server.stop()
+
+
+def test_dev_says_what_it_found(tmp_path):
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api/s.py").write_text(STREAM)
+    command = [sys.executable, "-c", "from streamward.cli.main import main; main()", "dev", ".", "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=tmp_path)
+    assert process.stderr is not None
+    said = process.stderr.readline().decode()
+    process.terminate()
+    process.communicate(timeout=20)
+
+    assert said == "streamward: 1 function under /api: `streamward routes` lists them\n"

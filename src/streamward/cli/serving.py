@@ -102,8 +102,11 @@ def functions_around(folder: Path, settings: Settings, command: str, real: dict[
         raise StreamwardError("\n".join(["the functions of this folder have problems:", *map(str, problems)]))
     for problem in problems:
         say(str(problem))
-    if command == "serve" and not host.scan.routes:
+    found = len(host.scan.routes)
+    if command == "serve" and not found:
         return None
+    if command == "dev" and found:
+        say(f"{found} function{'s' if found > 1 else ''} under /api: `streamward routes` lists them")
     if settings.log_format != "off":
         host.book.sinks.append(Console(settings.log_format or "json").offer)
 
