@@ -4,16 +4,20 @@ import asyncio
 import hashlib
 import hmac
 import json
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from streamward.functions.drains import drain_body, drain_headers, retry_after
+from streamward.functions.drains import PACK_CHARS, PACK_ENTRIES, drain_body, drain_headers, packed, retry_after
 from streamward.functions.logs import LogBook, Origin
 from streamward.functions.metrics import Metrics
 from streamward.functions.settings import DrainConfig
-from streamward.functions.spool import Spool
+from streamward.functions.spool import MAX_AGE_MS, Spool
 from support.functions_server import serve
 
 SAY = """
@@ -146,39 +150,92 @@ def test_entries_survive_a_restart_and_one_drain_never_holds_up_another(tmp_path
 
 
 def test_the_spool_is_bounded_and_counts_what_it_drops(tmp_path):
-    spool = Spool(tmp_path, 100_000, ["a", "b"])
-    spool.append([(1, b"x" * 10)] * 10)
+    spool = Spool(tmp_path, 300_000, ["a", "b"])
+    spool.append(1, [(10, b"x" * 10 + b"\n" + b"x\n" * 9)])
     spool.advance("a", 10)
 
-    lost = spool.append([(2, b"x" * 1000)] * 2000)
+    lost = spool.append(2, [(500, (b"x" * 200 + b"\n") * 500)] * 4)
 
     assert lost["b"] == lost["a"] + 10
-    assert spool.bytes <= 100_000
+    assert 0 < spool.bytes <= 300_000
     assert 2010 - lost["b"] == spool.backlog("b") == len(spool.read("b", 5000))
     spool.close()
 
 
+def test_what_is_too_old_is_dropped_and_counted(tmp_path):
+    spool = Spool(tmp_path, 1 << 20, ["a"])
+    spool.append(1000, [(2, b"one\ntwo\n")])
+
+    assert spool.append(1000 + MAX_AGE_MS, [(1, b"three\n")]) == {}
+    assert spool.append(1001 + MAX_AGE_MS, [(1, b"four\n")]) == {"a": 2}
+    assert [body for _, body in spool.read("a", 9)] == [b"three", b"four"]
+    spool.close()
+
+
 def test_what_every_drain_has_taken_is_deleted(tmp_path):
+    """A row goes when all have taken the whole of it; each goes on where it stood, also after a restart."""
     spool = Spool(tmp_path, 1 << 20, ["a", "b"])
-    spool.append([(1, b"one"), (2, b"two")])
+    spool.append(2, [(2, b"one\ntwo\n")])
 
     spool.advance("a", 2)
     spool.advance("b", 1)
 
-    assert (spool.read("a", 9), [row[2] for row in spool.read("b", 9)], spool.bytes) == ([], [b"two"], 3)
+    assert (spool.read("a", 9), spool.read("b", 9), spool.bytes) == ([], [(2, b"two")], 8)
+    assert (spool.backlog("a"), spool.backlog("b")) == (0, 1)
     spool.close()
     again = Spool(tmp_path, 1 << 20, ["b"])
-    assert [row[2] for row in again.read("b", 9)] == [b"two"]
+    assert again.read("b", 9) == [(2, b"two")]
+    again.advance("b", 2)
+    assert (again.read("b", 9), again.bytes) == ([], 0)
+    again.append(3, [(1, b"three\n")])
+    assert again.read("b", 9) == [(3, b"three")]
     again.close()
+    empty = Spool(tmp_path, 1 << 20, ["b", "new"])
+    assert (empty.backlog("b"), empty.backlog("new")) == (1, 0)
+    empty.close()
+
+
+@given(st.lists(st.tuples(st.integers(1, 900), st.integers(1, 700)), max_size=6))
+def test_a_drain_reads_every_entry_once_and_in_order(steps: list[tuple[int, int]]):
+    """Whatever is stored and taken at a time, over the borders of rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        spool = Spool(Path(folder), 1 << 30, ["a"])
+        written, read = 0, []
+        for stored, taken in steps:
+            lines = [b"%d\n" % (written + number) for number in range(stored)]
+            parts = [lines[at : at + 300] for at in range(0, stored, 300)]
+            spool.append(1, [(len(part), b"".join(part)) for part in parts])
+            written += stored
+            batch = spool.read("a", taken)
+            read.extend(int(body) for _, body in batch)
+            spool.advance("a", batch[-1][0])
+            assert spool.backlog("a") == written - len(read)
+        read.extend(int(body) for _, body in spool.read("a", written + 1))
+        spool.close()
+
+    assert read == list(range(written))
 
 
 def test_two_servers_on_one_folder_use_two_files(tmp_path):
     first, second = Spool(tmp_path, 1000, ["a"]), Spool(tmp_path, 1000, ["a"])
-    first.append([(1, b"x")])
+    first.append(1, [(1, b"x\n")])
 
     assert (first.backlog("a"), second.backlog("a")) == (1, 0)
     first.close()
     second.close()
+
+
+def test_packs_are_small():
+    """By number and by size; one long entry is a pack of its own."""
+    book = LogBook(Origin("h", "p", "production", "dpl_1"))
+    short = [book.add("info", "m") for _ in range(PACK_ENTRIES + 1)]
+    long = [book.add("info", "x" * PACK_CHARS) for _ in range(2)]
+
+    packs = packed([*short, *long])
+
+    assert [count for count, _ in packs] == [PACK_ENTRIES, 2, 1]
+    assert [lines.count(b"\n") for _, lines in packs] == [PACK_ENTRIES, 2, 1]
+    assert packed([]) == []
 
 
 def test_debug_is_sent_as_info():
@@ -187,7 +244,7 @@ def test_debug_is_sent_as_info():
     book = LogBook(Origin("h", "p", "production", "dpl_1"))
     entry = book.add("debug", "m")
 
-    assert (json.loads(drain_form(entry))["level"], entry.level) == ("info", "debug")
+    assert (drain_form(entry).level, entry.level) == ("info", "debug")
 
 
 def test_bodies_and_headers():
@@ -223,7 +280,7 @@ async def test_the_inbox_never_blocks(tmp_path):
     entry = LogBook(Origin("h", "p", "production", "dpl_1")).add("info", "m")
 
     for _ in range(MAX_INBOX + 5):
-        service.offer(entry)
+        service.offer([entry])
 
     assert (len(service.inbox), metrics.counters["streamward_drain_dropped"][("http://h/",)]) == (MAX_INBOX, 5)
     await asyncio.sleep(0)

@@ -130,7 +130,7 @@ def drain_test(
     import httpx
 
     from streamward.functions.drains import TIMEOUT_S, drain_body, drain_form, drain_headers
-    from streamward.functions.logs import LogBook, Origin, RequestMark
+    from streamward.functions.logs import LogBook, Origin, RequestMark, encode
 
     if drain_url(url) is not None:
         fail(f"expected an http or https URL, not {url!r}", 2)
@@ -145,7 +145,7 @@ def drain_test(
     book = LogBook(Origin("localhost", "test", "production", "dpl_" + secrets.token_hex(8)))
     mark = RequestMark(secrets.token_hex(12), "/api/hello", "GET", "api/hello.py", secrets.token_hex(16))
     entry = book.make("info", "a test entry of `streamward drain test`", "stdout", mark, "w-test")
-    body = drain_body(config, [drain_form(entry)])
+    body = drain_body(config, [encode(drain_form(entry))])
     began = time.perf_counter()
     try:
         response = httpx.post(url, content=body, headers=drain_headers(config, body, time.time()), timeout=TIMEOUT_S)

@@ -8,7 +8,7 @@ from collections import deque
 from datetime import datetime
 from typing import BinaryIO
 
-from streamward.functions.logs import Entry, encode
+from streamward.functions.logs import Entry, encoder
 
 MAX_WAITING = 10_000  # entries a slow terminal may leave with us
 COLOURS = {"debug": "2", "info": "36", "warning": "33", "error": "31", "fatal": "1;31"}
@@ -28,9 +28,9 @@ class Console:
         self.thread = threading.Thread(target=self.run, name="streamward-console", daemon=True)
         self.thread.start()
 
-    def offer(self, entry: Entry) -> None:
-        self.waiting.append(entry)
-        if len(self.waiting) > MAX_WAITING:
+    def offer(self, entries: list[Entry]) -> None:
+        self.waiting.extend(entries)
+        while len(self.waiting) > MAX_WAITING:
             self.waiting.popleft()
             self.dropped += 1
         if not self.stir.is_set():
@@ -40,9 +40,9 @@ class Console:
         while not self.ending or self.waiting:
             self.stir.wait()
             self.stir.clear()
-            lines: list[bytes] = []
-            while self.waiting:
-                lines.append(render(self.waiting.popleft(), self.form, colour=self.colour))
+            take = self.waiting.popleft
+            entries = [take() for _ in range(len(self.waiting))]
+            lines = [render(entries, self.form, colour=self.colour)]
             dropped, self.dropped = self.dropped, 0
             if dropped:
                 lines.append(f"streamward: {dropped} log entries were not shown\n".encode())
@@ -58,10 +58,14 @@ class Console:
         self.thread.join(seconds)
 
 
-def render(entry: Entry, form: str, *, colour: bool = False) -> bytes:
-    """One entry as a line (pretty: as many lines as its message has)."""
+def render(entries: list[Entry], form: str, *, colour: bool = False) -> bytes:
+    """*entries*, one a line (pretty: as many lines as a message has)."""
     if form == "json":
-        return encode(entry) + b"\n"
+        return encoder.encode_lines(entries)
+    return b"".join(pretty(entry, colour=colour) for entry in entries)
+
+
+def pretty(entry: Entry, *, colour: bool) -> bytes:
     clock = datetime.fromtimestamp(entry.timestamp / 1000).strftime("%H:%M:%S.%f")[:-3]
     level = entry.level.ljust(7)
     if colour:

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
-from streamward.functions.logs import Entry, encode
+from streamward.functions.logs import Entry, encoder
 from streamward.functions.metrics import Metrics
 from streamward.functions.settings import DrainConfig
 from streamward.functions.spool import Spool
@@ -30,6 +30,7 @@ from streamward.version import __version__
 
 MAX_BODY = 1 << 20  # bytes of one POST, unless a single entry is larger
 MAX_INBOX = 200_000  # entries between two writes of the spool; far more than are made in the meantime
+PACK_ENTRIES, PACK_CHARS = 500, 128 << 10  # of one row of the spool
 GATHER_S = 0.02  # entries of this long share one transaction
 TIMEOUT_S = 10.0
 FIRST_DELAY_S, MAX_DELAY_S = 0.5, 10.0
@@ -51,9 +52,21 @@ def drain_key(config: DrainConfig) -> str:
     return hashlib.blake2s(f"{config.url}\n{config.format}".encode(), digest_size=12).hexdigest()
 
 
-def drain_form(entry: Entry) -> bytes:
-    """One entry as drains send it: ``debug`` is not part of the schema."""
-    return encode(msgspec.structs.replace(entry, level="info") if entry.level == "debug" else entry)
+def packed(entries: list[Entry]) -> list[tuple[int, bytes]]:
+    """*entries* as the spool keeps them: some at a time, so that no read and no deletion of it is large."""
+    packs = []
+    start, size = 0, 0
+    for end, entry in enumerate(entries, 1):
+        size += len(entry.message)
+        if size >= PACK_CHARS or end - start >= PACK_ENTRIES or end == len(entries):
+            packs.append((end - start, encoder.encode_lines(list(map(drain_form, entries[start:end])))))
+            start, size = end, 0
+    return packs
+
+
+def drain_form(entry: Entry) -> Entry:
+    """*entry* as drains send it: ``debug`` is not part of the schema."""
+    return msgspec.structs.replace(entry, level="info") if entry.level == "debug" else entry
 
 
 def drain_body(config: DrainConfig, bodies: list[bytes]) -> bytes:
@@ -106,13 +119,13 @@ class Drain:
         async with httpx.AsyncClient(timeout=TIMEOUT_S, limits=transport_limits, follow_redirects=False) as client:
             while True:
                 batch = await self.next_batch()
-                delivered = await self.deliver(client, drain_body(self.config, [body for _, _, body in batch]))
+                delivered = await self.deliver(client, drain_body(self.config, [body for _, body in batch]))
                 name = "streamward_drain_delivered" if delivered else "streamward_drain_failed"
                 self.service.metrics.count(name, self.label, by=len(batch))
                 self.service.spool.advance(self.key, batch[-1][0])
                 self.backlog -= len(batch)
 
-    async def next_batch(self) -> list[tuple[int, int, bytes]]:
+    async def next_batch(self) -> list[tuple[int, bytes]]:
         """Wait for a full batch, or for batch_ms since its first entry was stored."""
         first_seen = 0.0
         while True:
@@ -133,10 +146,10 @@ class Drain:
 
     truncated = False
 
-    def cut(self, rows: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
+    def cut(self, rows: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
         """As many rows as fit a body."""
         size, kept = 2, 0
-        for _, _, body in rows:
+        for _, body in rows:
             size += len(body) + 1
             if size > MAX_BODY and kept:
                 break
@@ -194,13 +207,16 @@ class DrainService:
             self.thread.start()
             self.running.wait(TIMEOUT_S)
 
-    def offer(self, entry: Entry) -> None:
-        """Take one entry; called on the server's loop, returns at once."""
-        self.inbox.append(entry)
-        if len(self.inbox) > MAX_INBOX:
+    def offer(self, entries: list[Entry]) -> None:
+        """Take *entries*; called on the server's loop, returns at once."""
+        self.inbox.extend(entries)
+        dropped = 0
+        while len(self.inbox) > MAX_INBOX:
             self.inbox.popleft()
+            dropped += 1
+        if dropped:
             for config in self.configs:
-                self.metrics.count("streamward_drain_dropped", drain_label(config))
+                self.metrics.count("streamward_drain_dropped", drain_label(config), by=dropped)
         if self.asleep and self.running.is_set():
             self.asleep = False
             self.loop.call_soon_threadsafe(self.gather)
@@ -239,13 +255,11 @@ class DrainService:
     def store(self) -> None:
         """Move the inbox into the spool."""
         self.asleep = True
-        entries: list[tuple[int, bytes]] = []
-        while self.inbox:
-            entry = self.inbox.popleft()
-            entries.append((entry.timestamp, drain_form(entry)))
+        take = self.inbox.popleft
+        entries = [take() for _ in range(len(self.inbox))]
         if not entries and not self.stopping:
             return
-        lost = self.spool.append(entries) if entries else {}
+        lost = self.spool.append(entries[-1].timestamp, packed(entries)) if entries else {}
         for drain in self.drains:
             missed = lost.get(drain.key, 0)
             if missed:

@@ -24,7 +24,7 @@ from streamward.functions.drains import DrainService
 from streamward.functions.env import mode_name, read_environment
 from streamward.functions.headers import Fields, inbound, parse_networks
 from streamward.functions.invocation import Invocation
-from streamward.functions.logs import LogBook, Origin, RequestMark
+from streamward.functions.logs import Entry, LogBook, Origin, RequestMark
 from streamward.functions.metrics import Labels, Metrics
 from streamward.functions.otel import Tracer
 from streamward.functions.pool import Lane, Pool
@@ -347,7 +347,7 @@ class FunctionsHost:
         entry.ttfb_ms = None if first is None else round(first * 1000, 3)
         entry.bytes = size
         entry.code = code or None
-        self.book.publish(entry)
+        self.book.publish([entry])
         self.book.remember(mark)
 
     # -- what workers say
@@ -364,14 +364,18 @@ class FunctionsHost:
 
     def take_records(self, key: str, worker: WorkerProcess, records: list[link.LogRecord]) -> None:
         self.metrics.count("streamward_log_lines", key, by=len(records))
+        make, instance = self.book.make, worker.instance
+        entries: list[Entry] = []
         for record in records:
+            mark = self.mark_of(worker, record.request_id)
+            entry = make(record.level, record.message, record.stream, mark, instance, record.timestamp)
+            if record.truncated:
+                entry.message_truncated = True
             if record.dropped:
+                entry.dropped = record.dropped
                 self.metrics.count("streamward_log_dropped", key, by=record.dropped)
-            self.book.add(
-                record.level, record.message, kind=record.stream, mark=self.mark_of(worker, record.request_id),
-                instance=worker.instance, timestamp=record.timestamp, truncated=record.truncated,
-                dropped=record.dropped or None,
-            )  # fmt: skip
+            entries.append(entry)
+        self.book.publish(entries)
 
     def take_line(self, key: str, worker: WorkerProcess, stream: str, text: str, *, truncated: bool) -> None:
         """A line of a raw descriptor: it belongs to the only request in flight, or to nobody we know."""

@@ -9,6 +9,8 @@ import secrets
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
+from copy import copy
+from typing import TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +19,7 @@ RETAINED = 10_000  # newest entries kept for --since
 SHOWN_WITHOUT_SINCE = 100
 READER_ENTRIES = 10_000  # what a slow reader may leave with us
 READER_BYTES = 8 << 20
+MAX_FORMS = 64  # of one request: more take a little longer
 REMEMBERED = 2_000  # finished requests whose late lines still get their numbers
 
 LEVELS = {"debug": 0, "info": 1, "warning": 2, "error": 3, "fatal": 4}
@@ -52,7 +55,12 @@ class Entry(Struct, rename="camel", omit_defaults=True, kw_only=True, gc=False):
     code: str | None = None
 
 
-encode = msgspec.json.Encoder().encode
+encoder = msgspec.json.Encoder()
+encode = encoder.encode
+
+
+Form: TypeAlias = tuple[str, str, str]
+"""Level, type and instance of an entry."""
 
 
 class Origin(Struct, frozen=True):
@@ -67,7 +75,7 @@ class Origin(Struct, frozen=True):
 class RequestMark:
     """The request an entry belongs to; counts its entries."""
 
-    __slots__ = ("entrypoint", "method", "path", "request_id", "seq", "trace_id")
+    __slots__ = ("entrypoint", "forms", "method", "path", "request_id", "seq", "trace_id")
 
     def __init__(self, request_id: str, path: str, method: str, entrypoint: str, trace_id: str) -> None:
         self.request_id = request_id
@@ -76,6 +84,7 @@ class RequestMark:
         self.entrypoint = entrypoint
         self.trace_id = trace_id
         self.seq = 0
+        self.forms: dict[Form, Entry] = {}
 
 
 class Reader:
@@ -140,7 +149,8 @@ class LogBook:
         self.origin = origin
         self.retained: deque[Entry] = deque(maxlen=RETAINED)
         self.readers: set[Reader] = set()
-        self.sinks: list[Callable[[Entry], None]] = []
+        self.sinks: list[Callable[[list[Entry]], None]] = []
+        self.forms: dict[Form, Entry] = {}
         self.finished: OrderedDict[str, RequestMark] = OrderedDict()
         self.prefix = origin.deployment[-8:] + "-" + secrets.token_hex(3)
         self.count = 0
@@ -155,31 +165,47 @@ class LogBook:
             entry.message_truncated = True
         entry.dropped = dropped
         entry.code = code
-        self.publish(entry)
+        self.publish([entry])
         return entry
 
     def make(
         self, level: str, message: str, kind: str, mark: RequestMark | None, instance: str, timestamp: int | None = None
     ) -> Entry:
         self.count += 1
-        origin = self.origin
-        entry = Entry(
-            id=f"{self.prefix}-{self.count:x}", timestamp=timestamp if timestamp is not None else now_ms(), level=level,
-            message=message, source="lambda", type=kind, host=origin.host, project_id=origin.project,
-            deployment_id=origin.deployment, instance_id=instance, environment=origin.environment,
-        )  # fmt: skip
+        forms = mark.forms if mark is not None else self.forms
+        form = forms.get((level, kind, instance))
+        if form is None:
+            form = self.form(level, kind, mark, instance)
+            if len(forms) < MAX_FORMS:
+                forms[level, kind, instance] = form
+        entry = copy(form)
+        entry.id = f"{self.prefix}-{self.count:x}"
+        entry.timestamp = timestamp if timestamp is not None else now_ms()
+        entry.message = message
         if mark is not None:
             mark.seq += 1
-            entry.request_id, entry.seq, entry.path = mark.request_id, mark.seq, mark.path
-            entry.method, entry.entrypoint, entry.trace_id = mark.method, mark.entrypoint, mark.trace_id
+            entry.seq = mark.seq
         return entry
 
-    def publish(self, entry: Entry) -> None:
-        self.retained.append(entry)
+    def form(self, level: str, kind: str, mark: RequestMark | None, instance: str) -> Entry:
+        """What entries of the same kind and request have in common: entries are copies of it."""
+        origin = self.origin
+        form = Entry(
+            id="", timestamp=0, level=level, message="", source="lambda", type=kind, host=origin.host,
+            project_id=origin.project, deployment_id=origin.deployment, instance_id=instance, environment=origin.environment,
+        )  # fmt: skip
+        if mark is not None:
+            form.request_id, form.path, form.method = mark.request_id, mark.path, mark.method
+            form.entrypoint, form.trace_id = mark.entrypoint, mark.trace_id
+        return form
+
+    def publish(self, entries: list[Entry]) -> None:
+        self.retained.extend(entries)
         for reader in self.readers:
-            reader.push(entry)
+            for entry in entries:
+                reader.push(entry)
         for sink in self.sinks:
-            sink(entry)
+            sink(entries)
 
     def remember(self, mark: RequestMark) -> None:
         """The request is over; lines of threads it left behind may still come."""

@@ -1,6 +1,7 @@
 """Log entries waiting for their drains, on disk, so that they survive a restart. SQLite; used from one thread.
 
-Entries are kept once, each drain has a cursor. What every drain has taken is deleted; beyond the bounds the oldest go.
+Entries are numbered and kept once, some hundred to a row; each drain has a cursor. Rows that every drain has taken are
+deleted; beyond the bounds the oldest go.
 """
 
 from __future__ import annotations
@@ -12,17 +13,22 @@ from collections.abc import Iterable
 from pathlib import Path
 
 MAX_AGE_MS = 24 * 3_600_000
-TRIM_ROWS = 1000  # rows deleted at a time when the spool is full
 MAX_SPOOLS = 64  # server workers sharing one state folder
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS entries (seq INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER, size INTEGER, body BLOB);
+CREATE TABLE IF NOT EXISTS packs (
+    seq INTEGER PRIMARY KEY, last INTEGER NOT NULL, at_ms INTEGER NOT NULL, size INTEGER NOT NULL, bodies BLOB NOT NULL
+);
 CREATE TABLE IF NOT EXISTS cursors (drain TEXT PRIMARY KEY, seq INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS counter (last INTEGER NOT NULL);
 """
 
 
 class Spool:
-    """The spool of one server process. A second process on the same folder gets a file of its own."""
+    """The spool of one server process. A second process on the same folder gets a file of its own.
+
+    ``last`` is the number of the newest entry ever stored; a row holds the entries ``seq`` to ``last``.
+    """
 
     def __init__(self, folder: Path, max_bytes: int, drains: Iterable[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -32,74 +38,73 @@ class Spool:
         self.db.execute("PRAGMA journal_mode=WAL")
         self.db.execute("PRAGMA synchronous=NORMAL")
         self.db.executescript(SCHEMA)
+        self.last = self.db.execute("SELECT COALESCE(MAX(last), 0) FROM counter").fetchone()[0]
         self.cursors: dict[str, int] = {}
-        newest = self.newest()
         known = dict(self.db.execute("SELECT drain, seq FROM cursors").fetchall())
         for drain in drains:
-            self.cursors[drain] = known.get(drain, newest)
-            self.db.execute("INSERT OR IGNORE INTO cursors VALUES (?, ?)", (drain, newest))
+            self.cursors[drain] = known.get(drain, self.last)
+            self.db.execute("INSERT OR IGNORE INTO cursors VALUES (?, ?)", (drain, self.last))
         for gone in set(known) - set(self.cursors):
             self.db.execute("DELETE FROM cursors WHERE drain = ?", (gone,))
-        self.bytes = self.db.execute("SELECT COALESCE(SUM(size), 0) FROM entries").fetchone()[0]
+        self.bytes = self.db.execute("SELECT COALESCE(SUM(size), 0) FROM packs").fetchone()[0]
 
-    def newest(self) -> int:
-        """The highest number ever given out."""
-        row = self.db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'entries'").fetchone()
-        return int(row[0]) if row else 0
+    def append(self, at_ms: int, packs: list[tuple[int, bytes]]) -> dict[str, int]:
+        """Store *packs* in one transaction, each some entries and their number: one a line, each with its line feed.
 
-    def append(self, entries: list[tuple[int, bytes]]) -> dict[str, int]:
-        """Store (timestamp in ms, body) pairs in one transaction; returns how many each drain lost to the bounds."""
+        *at_ms* is the time of the newest. Returns how many entries each drain lost to the bounds.
+        """
+        rows: list[tuple[int, int, int, int, bytes]] = []
+        for count, lines in packs:
+            rows.append((self.last + 1, self.last + count, at_ms, len(lines), lines))
+            self.last += count
+            self.bytes += len(lines)
         self.db.execute("BEGIN")
-        self.db.executemany(
-            "INSERT INTO entries (at_ms, size, body) VALUES (?, ?, ?)", ((at, len(body), body) for at, body in entries)
-        )
+        self.db.executemany("INSERT INTO packs VALUES (?, ?, ?, ?, ?)", rows)
+        self.db.execute("DELETE FROM counter")
+        self.db.execute("INSERT INTO counter VALUES (?)", (self.last,))
         self.db.execute("COMMIT")
-        self.bytes += sum(len(body) for _, body in entries)
         lost: dict[str, int] = {}
-        while self.bytes > self.max_bytes:
-            if not self.drop("seq <= (SELECT MIN(seq) FROM entries) + ?", TRIM_ROWS - 1, lost):
+        oldest = at_ms - MAX_AGE_MS
+        while (row := self.db.execute("SELECT seq, last, at_ms, size FROM packs ORDER BY seq LIMIT 1").fetchone()) is not None:
+            seq, last, stored_at, row_size = row
+            if self.bytes <= self.max_bytes and stored_at >= oldest:
                 break
-        if entries:
-            self.drop("at_ms < ?", entries[-1][0] - MAX_AGE_MS, lost)
+            for drain, cursor in self.cursors.items():
+                if cursor < last:
+                    lost[drain] = lost.get(drain, 0) + last - max(cursor, seq - 1)
+            self.db.execute("DELETE FROM packs WHERE seq = ?", (seq,))
+            self.bytes -= row_size
         return lost
 
-    def drop(self, where: str, argument: int, lost: dict[str, int]) -> int:
-        """Delete old rows; count for each drain those it had not taken. *where* is one of the two texts above."""
-        count, size = self.db.execute(
-            f"SELECT COUNT(*), COALESCE(SUM(size), 0) FROM entries WHERE {where}",  # noqa: S608
-            (argument,),
-        ).fetchone()
-        if not count:
-            return 0
-        for drain, cursor in self.cursors.items():
-            query = f"SELECT COUNT(*) FROM entries WHERE {where} AND seq > ?"  # noqa: S608
-            missed = self.db.execute(query, (argument, cursor)).fetchone()[0]
-            if missed:
-                lost[drain] = lost.get(drain, 0) + missed
-        self.db.execute(f"DELETE FROM entries WHERE {where}", (argument,))  # noqa: S608
-        self.bytes -= size
-        return int(count)
-
-    def read(self, drain: str, count: int) -> list[tuple[int, int, bytes]]:
-        """The next *count* (number, timestamp, body) of *drain*, oldest first."""
-        query = "SELECT seq, at_ms, body FROM entries WHERE seq > ? ORDER BY seq LIMIT ?"
-        return self.db.execute(query, (self.cursors[drain], count)).fetchall()
+    def read(self, drain: str, count: int) -> list[tuple[int, bytes]]:
+        """The next *count* (number, body) of *drain*, oldest first."""
+        cursor = self.cursors[drain]
+        found: list[tuple[int, bytes]] = []
+        query = "SELECT seq, bodies FROM packs WHERE last > ? ORDER BY seq"
+        for seq, bodies in self.db.execute(query, (cursor,)):
+            lines = bodies.split(b"\n")[:-1]
+            skipped = max(0, cursor + 1 - seq)
+            found.extend(enumerate(lines[skipped:], seq + skipped))
+            if len(found) >= count:
+                break
+        return found[:count]
 
     def advance(self, drain: str, seq: int) -> None:
-        """*drain* has taken everything up to *seq*; what all have taken is deleted."""
-        before = min(self.cursors.values())
+        """*drain* has taken everything up to *seq*; rows that all have taken are deleted."""
         self.cursors[drain] = seq
+        done = min(self.cursors.values())
         self.db.execute("BEGIN")
         self.db.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", (drain, seq))
-        done = min(self.cursors.values())
-        if done > before:
-            row = self.db.execute("SELECT COALESCE(SUM(size), 0) FROM entries WHERE seq <= ?", (done,)).fetchone()
-            self.db.execute("DELETE FROM entries WHERE seq <= ?", (done,))
-            self.bytes -= row[0]
+        row = self.db.execute("SELECT COALESCE(SUM(size), 0) FROM packs WHERE last <= ?", (done,)).fetchone()
+        self.db.execute("DELETE FROM packs WHERE last <= ?", (done,))
         self.db.execute("COMMIT")
+        self.bytes -= row[0]
 
     def backlog(self, drain: str) -> int:
-        return int(self.db.execute("SELECT COUNT(*) FROM entries WHERE seq > ?", (self.cursors[drain],)).fetchone()[0])
+        """How many entries wait for *drain*."""
+        cursor = self.cursors[drain]
+        query = "SELECT seq, last FROM packs WHERE last > ?"
+        return sum(last - max(cursor, seq - 1) for seq, last in self.db.execute(query, (cursor,)))
 
     def close(self) -> None:
         self.db.close()

@@ -42,6 +42,8 @@ class LogPipe:
         self.waiting_bytes = 0
         self.dropped: dict[str | None, int] = {}
         self.partial: dict[Key, Partial] = {}
+        self.active = False  # a line was begun since the thread last looked
+        self.timed = False  # the thread looks again by itself
         self.stir = threading.Event()
         threading.Thread(target=self.run, name="streamward-logs", daemon=True).start()
 
@@ -76,7 +78,10 @@ class LogPipe:
         poll = select.poll()
         poll.register(self.sock.fileno(), select.POLLOUT)
         while True:
-            self.stir.wait(PARTIAL_S / 4 if self.partial else None)
+            with self.lock:
+                self.timed = self.active or bool(self.partial)
+                self.active = False
+            self.stir.wait(PARTIAL_S / 4 if self.timed else None)
             self.stir.clear()
             self.end_partials()
             while self.waiting or self.dropped:
@@ -137,7 +142,10 @@ class LogPipe:
                 rest = self.partial.get(key)
                 if rest is None:
                     rest = self.partial[key] = Partial()
-                    self.stir.set()
+                    self.active = True
+                    if not self.timed:
+                        self.timed = True
+                        self.stir.set()
                 rest.add(text[at:])
 
     def line(self, key: Key, text: str) -> None:
