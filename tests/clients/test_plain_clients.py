@@ -16,7 +16,7 @@ from support.browser import chromium
 from support.gateway_server import Process
 from support.raw_http import chat
 
-PACED = "demo/lorem?tps=40&ttft_ms=0&tokens=8"
+PACED = "demo/lorem?tps=20&ttft_ms=0&tokens=8"
 
 
 def parsed(body: bytes) -> tuple[str, bool]:

@@ -27,6 +27,7 @@ from streamward.gateway.stream_frames import plain
 from streamward.wire import json_text
 from streamward.wire.responses import render_error
 from streamward.wire.responses.encode import payload_of
+from streamward.wire.responses.errors import nested
 from streamward.wire.responses.items import Item
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ class ResponsesSocket:
                 del self.memory[next(iter(self.memory))]
 
     async def refuse(self, error: ErrorInfo) -> None:
-        message = {"type": "error", "status": error.status, **render_error(error)}
+        message = {"type": "error", "status": error.status, "error": nested(error)}
         try:
             await self.websocket.send_text(json_text.encode(message).decode())
         except (WebSocketDisconnect, RuntimeError):

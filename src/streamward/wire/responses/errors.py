@@ -72,8 +72,9 @@ def error_type(info: ErrorInfo) -> str:
 
 
 def render_error(error: ErrorInfo) -> dict[str, Any]:
-    """Body of an HTTP error answer."""
-    return {"error": nested(error)}
+    """Body of an HTTP error answer. ``param`` is text even where no field is at fault: npm ``@ai-sdk/open-responses`` takes
+    null, which the specification allows, for an error it cannot read."""
+    return {"error": nested(error) | {"param": error.param or ""}}
 
 
 def nested(error: ErrorInfo) -> dict[str, Any]:
