@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from streamward.dataplane.exchange import App, Exchange, Request
+from streamward.dataplane.exchange import App, Exchange, Request, frames_in
 from streamward.dataplane.head import split_target
 
 HIGH_WATER = 64 << 10
@@ -25,6 +25,7 @@ class AsgiSink:
 
     def __init__(self) -> None:
         self.head: dict[str, Any] | None = None
+        self.by_frame = False
         self.chunks: list[bytes] = []
         self.size = 0
         self.finished = False
@@ -36,7 +37,8 @@ class AsgiSink:
         self.body_open = asyncio.Event()
         self.body_open.set()
 
-    def start(self, status: int, fields: bytes, *, length: int | None = None) -> None:
+    def start(self, status: int, fields: bytes, *, length: int | None = None, by_frame: bool = False) -> None:
+        self.by_frame = by_frame
         headers = [tuple(line.split(b": ", 1)) for line in fields.split(b"\r\n") if line]
         if length is not None:
             headers.append((b"content-length", b"%d" % length))
@@ -81,7 +83,9 @@ class AsgiSink:
             chunks, self.chunks = self.chunks, []
             self.size = 0
             if chunks:
-                await send({"type": "http.response.body", "body": b"".join(chunks), "more_body": True})
+                data = b"".join(chunks)
+                for body in frames_in(data) if self.by_frame else (data,):
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
             if self.paused and self.exchange is not None:
                 self.paused = False
                 self.exchange.resume()

@@ -16,7 +16,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from streamward.dataplane.bridge import AsgiExchange
-from streamward.dataplane.exchange import App, Exchange, Request, render_fields, status_line
+from streamward.dataplane.exchange import App, Exchange, Request, frames_in, render_fields, status_line
 from streamward.dataplane.head import BadRequest, ChunkedBody, Head, LastHead, Limits, parse_head, split_target
 from streamward.dataplane.outbox import outbox_of
 from streamward.dataplane.ticker import ticker_of
@@ -44,10 +44,10 @@ class Downstream(asyncio.Protocol):
     """One client connection; also the sink of the response being served on it."""
 
     __slots__ = (
-        "app", "app_state", "asgi_app", "body_done", "body_left", "buffer", "chunked_in", "chunked_out", "client", "closing",
-        "config", "deadline", "exchange", "finished", "head", "http_minor", "is_head", "last_head", "length_left", "limits",
-        "loop", "lost", "outbox", "parsing", "read_paused", "scheme", "server", "server_state", "serving", "started",
-        "ticker", "transport", "write_paused",
+        "app", "app_state", "asgi_app", "body_done", "body_left", "buffer", "by_frame", "chunked_in", "chunked_out", "client",
+        "closing", "config", "deadline", "exchange", "finished", "head", "http_minor", "is_head", "last_head", "length_left",
+        "limits", "loop", "lost", "outbox", "parsing", "read_paused", "scheme", "server", "server_state", "serving",
+        "started", "ticker", "transport", "write_paused",
     )  # fmt: skip
 
     def __init__(
@@ -90,6 +90,7 @@ class Downstream(asyncio.Protocol):
         self.started = False
         self.finished = False
         self.chunked_out = False
+        self.by_frame = False
         self.length_left: int | None = None
 
     # -- the connection
@@ -224,7 +225,7 @@ class Downstream(asyncio.Protocol):
         self.http_minor = head.minor
         self.closing = self.closing or not head.keep_alive
         self.head = None
-        self.started = self.finished = self.chunked_out = False
+        self.started = self.finished = self.chunked_out = self.by_frame = False
         self.length_left = None
         self.chunked_in = ChunkedBody() if head.content_length is None else None
         self.body_left = head.content_length or 0
@@ -322,9 +323,10 @@ class Downstream(asyncio.Protocol):
 
     # -- the sink
 
-    def start(self, status: int, fields: bytes, *, length: int | None = None) -> None:
+    def start(self, status: int, fields: bytes, *, length: int | None = None, by_frame: bool = False) -> None:
         assert not self.started, "a response was started twice"
         self.started = True
+        self.by_frame = by_frame
         if not self.body_done:
             self.closing = True  # answered before the body was read: what follows cannot be told from a request
         bodiless = self.is_head or status in (204, 304)
@@ -355,12 +357,17 @@ class Downstream(asyncio.Protocol):
             data = data[: self.length_left]
             self.length_left -= len(data)
         elif self.chunked_out:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
+            data = self.chunked(data)
         if self.head is not None:
             data = self.head + data
             self.head = None
         if data:
             self.outbox.send(self.transport, data)
+
+    def chunked(self, data: bytes) -> bytes:
+        if self.by_frame and data.count(b"\n\n") > 1:
+            return b"".join([b"%x\r\n%b\r\n" % (len(frame), frame) for frame in frames_in(data)])
+        return b"%x\r\n%b\r\n" % (len(data), data)
 
     def flush_head(self) -> None:
         if self.head is not None and not self.lost:
@@ -372,7 +379,7 @@ class Downstream(asyncio.Protocol):
             self.finished = True
             return
         if self.chunked_out:
-            data = b"%x\r\n%b\r\n%b" % (len(data), data, LAST_CHUNK) if data else LAST_CHUNK
+            data = self.chunked(data) + LAST_CHUNK if data else LAST_CHUNK
         elif self.length_left is not None:
             data = data[: self.length_left]
             self.length_left -= len(data)

@@ -15,6 +15,14 @@ FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
+FRAME_END = re.compile(rb"(?<=\n\n)")
+
+
+def frames_in(data: bytes) -> list[bytes]:
+    """The SSE frames of *data*, which are ours: they end in an empty line, and LF is the line end. A rest stays whole."""
+    return [frame for frame in FRAME_END.split(data) if frame]
+
+
 class Memo:
     """What an application has worked out from a head, kept for requests on the same connection whose heads are equal but
     for their content-length."""
@@ -61,10 +69,11 @@ class Request:
 class Sink(Protocol):
     """Where a response goes. Calls after the client is gone do nothing."""
 
-    def start(self, status: int, fields: bytes, *, length: int | None = None) -> None:
+    def start(self, status: int, fields: bytes, *, length: int | None = None, by_frame: bool = False) -> None:
         """Set status line and header *fields* (from :func:`render_fields`); sent with the first write.
 
-        *length* states the body's size; None streams it (chunked, or close-delimited for HTTP/1.0).
+        *length* states the body's size; None streams it (chunked, or close-delimited for HTTP/1.0). With *by_frame* each
+        SSE frame is a chunk of its own, also where several leave in one network write: clients that see chunks see frames.
         """
 
     def write(self, data: bytes) -> None:

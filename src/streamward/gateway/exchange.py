@@ -29,6 +29,7 @@ from streamward.wire.dialect import Context, Dialect
 from streamward.wire.relay import Relay, stop_relay
 from streamward.wire.splice import Splice
 from streamward.wire.sse import KEEP_ALIVE
+from streamward.wire.table import chunk_per_frame
 from streamward.wire.table import dialect as dialect_module
 from streamward.wire.table import relay as make_relay
 
@@ -259,7 +260,7 @@ class CallExchange:
         now = self.last_at = self.gateway.loop.time()
         self.record.ttft_ms = (now - self.started_at) * 1000
         self.record.status = 200
-        self.sink.start(200, self.fields(STREAM_FIELDS))
+        self.sink.start(200, self.fields(STREAM_FIELDS), by_frame=chunk_per_frame(self.dialect))
         out = b"".join(self.held)
         self.held = []
         if relay.ended:

@@ -23,7 +23,7 @@ class InnerSink:
         self.parts: list[bytes] = []
         self.over = asyncio.Event()
 
-    def start(self, status: int, fields: bytes, *, length: int | None = None) -> None:
+    def start(self, status: int, fields: bytes, *, length: int | None = None, by_frame: bool = False) -> None:
         self.status = status
 
     def write(self, data: bytes) -> None:

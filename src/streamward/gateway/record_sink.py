@@ -37,7 +37,7 @@ class RecordSink:
 
     # -- the call's sink
 
-    def start(self, status: int, fields: bytes, *, length: int | None = None) -> None:
+    def start(self, status: int, fields: bytes, *, length: int | None = None, by_frame: bool = False) -> None:
         self.status = status
 
     def write(self, data: bytes) -> None:

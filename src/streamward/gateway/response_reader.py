@@ -63,7 +63,7 @@ class ResponseReader(StreamExchange):
         data = b"".join(replayed(response, self.gateway.config.server.responses_done))
         self.delivery.status = 200
         self.delivery.bytes_out = len(data)
-        self.sink.start(200, self.fields(STREAM_FIELDS))
+        self.sink.start(200, self.fields(STREAM_FIELDS), by_frame=True)
         self.sink.finish(data)
         self.delivered("")
 

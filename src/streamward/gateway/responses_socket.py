@@ -206,7 +206,7 @@ class SocketSink:
         self.over = False
         self.changed = asyncio.Event()
 
-    def start(self, status: int, fields: bytes, *, length: int | None = None) -> None:
+    def start(self, status: int, fields: bytes, *, length: int | None = None, by_frame: bool = False) -> None:
         self.status = status
 
     def write(self, data: bytes) -> None:

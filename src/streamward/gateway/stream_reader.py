@@ -21,6 +21,7 @@ from streamward.gateway.stream_frames import StreamMeta, meta_of, result_of
 from streamward.wire.dialect import Context
 from streamward.wire.retell import Retelling
 from streamward.wire.sse import KEEP_ALIVE, KEEP_ALIVE_BESIDE_IDS
+from streamward.wire.table import chunk_per_frame
 from streamward.wire.table import dialect as dialect_module
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ class Delivery:
         self.started = True
         self.status = 200
         self.last_at = self.gateway.loop.time()
-        self.sink.start(200, self.fields(STREAM_FIELDS))
+        told = self.retelling.dialect if self.retelling is not None else self.state.dialect
+        self.sink.start(200, self.fields(STREAM_FIELDS), by_frame=chunk_per_frame(told))
 
     # -- the tail's sink
 

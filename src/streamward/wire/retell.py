@@ -29,6 +29,7 @@ class Retelling:
     def __init__(self, stored: str, wanted: str, context: Context, *, after: int, opening: bool) -> None:
         self.decoded = decoded(stored, Profile())
         self.encoder = dialect(wanted).Encoder(context)
+        self.dialect = wanted
         self.after = after
         self.opening = opening
         self.last = -1

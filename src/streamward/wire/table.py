@@ -40,6 +40,13 @@ def counting(name: str) -> Counting | None:
     return cast(Counting, module) if hasattr(module, "count_path") else None
 
 
+@cache
+def chunk_per_frame(name: str) -> bool:
+    """Whether clients of dialect *name* are to get each frame as an HTTP chunk of its own: Open Responses has one event per
+    write, and its clients may take what they read for one."""
+    return getattr(dialect(name), "CHUNK_PER_FRAME", False)
+
+
 def decoded(name: str, profile: Profile, *, max_event_bytes: int = MAX_EVENT_BYTES) -> Decoded:
     """A stage from upstream bytes in dialect *name* to events."""
     module = dialect(name)

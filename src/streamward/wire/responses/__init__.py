@@ -21,10 +21,11 @@ from streamward.wire.responses.request import parse_request
 
 NAME = "responses"
 MEDIA_TYPE = "text/event-stream"
+CHUNK_PER_FRAME = True
 
 __all__ = [
-    "MEDIA_TYPE", "NAME", "Decoder", "Encoder", "Reader", "count_path", "parse_count", "parse_error", "parse_reply",
-    "parse_request", "path", "render_count_request", "render_error", "render_reply", "render_request",
+    "CHUNK_PER_FRAME", "MEDIA_TYPE", "NAME", "Decoder", "Encoder", "Reader", "count_path", "parse_count", "parse_error",
+    "parse_reply", "parse_request", "path", "render_count_request", "render_error", "render_reply", "render_request",
 ]  # fmt: skip
 
 
