@@ -87,9 +87,9 @@ class GroupStore(FeedTable):
         if self._in_flight:
             return
         if self._scheduled is not None:
-            if lazy or not self._lazy:
-                return
-            self._scheduled.cancel()
+            if self._lazy and not lazy:
+                self._flush()  # the first frame of a stream: its reader is still without an answer
+            return
         self._lazy = lazy
         self._idle.clear()
         # Not at once: everything this turn of the loop still brings shares the commit.
