@@ -19,14 +19,13 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Self
 
-from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
 from streamward.durable import redis_scripts as lua
 from streamward.durable.feed import Feed
 from streamward.durable.group import RETRY_S, Call, GroupStore, Item, Outcome
 from streamward.durable.redis_shapes import as_ms, batch_of, ended_commands, notice, pages_of, state_of, unavailable
-from streamward.durable.redis_wire import AWAY, Asker, Command, Wire
+from streamward.durable.redis_wire import AWAY, SOCKET_S, Asker, Command, Wire, pool_for
 from streamward.durable.store import (
     DEFAULT_LIMITS,
     LEASE_S,
@@ -53,7 +52,6 @@ from streamward.errors import Conflict, NotFound, Overloaded, StreamwardError
 
 WATCHDOG_S = 5.0  # how late a lost notice is made good
 BLOCK_MS = 2000  # of one XREAD; below the socket's timeout, and the watchdog runs between two of them
-SOCKET_S = 6.0  # an answer later than this is a dead server
 CREATED = 2  # place of the answer among those to a creation: whether the id was free
 LIVE_MAX_S = 24 * 3600.0  # no stream lives longer: bounds keys whose streams were lost before they ended
 BACKSTOP_S = 3600.0  # expiry in the server, past the sweep's: for when no worker is left to sweep
@@ -84,9 +82,7 @@ class RedisStore(GroupStore):
         self._live_bytes = 0
 
     async def __aenter__(self) -> Self:
-        self._pool = ConnectionPool.from_url(
-            self.url, protocol=2, socket_timeout=SOCKET_S, socket_connect_timeout=SOCKET_S, decode_responses=False
-        )
+        self._pool = pool_for(self.url)
         self._asker = Asker(Wire(self._pool, SCRIPTS))
         self._items: Sequence[Item] = ()
         self._have_items = asyncio.Event()

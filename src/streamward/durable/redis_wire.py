@@ -27,11 +27,20 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from streamward.durable.group import GIVE_UP_S, RETRY_S
 
+SOCKET_S = 6.0  # an answer later than this is a dead server
 Command: TypeAlias = tuple[Any, ...]
 AWAY = (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError)
 """The server is not there: starting, loading, restarting, unreachable. Worth another try."""
 NOT_YET = (ReadOnlyError, OutOfMemoryError, MasterDownError, TryAgainError, ClusterDownError)
 """Replies that say the same: a fail-over is under way, or memory has to be freed."""
+
+
+def pool_for(url: str) -> ConnectionPool:
+    """Connections for :class:`Wire`, which has one deadline for a whole exchange: redis-py's own make a task of every write
+    and a timer of every reply."""
+    return ConnectionPool.from_url(
+        url, protocol=2, socket_timeout=None, socket_connect_timeout=SOCKET_S, decode_responses=False
+    )
 
 
 class Wire:
@@ -64,16 +73,17 @@ class Wire:
         return replies
 
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
-        connection = self._connection
-        if connection is None:
-            connection = self._connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
-        await connection.send_packed_command(connection.pack_commands(commands))
         replies: list[Any] = []
-        for _ in commands:
-            try:
-                replies.append(await connection.read_response())
-            except ResponseError as exc:
-                replies.append(exc)
+        async with asyncio.timeout(SOCKET_S):
+            connection = self._connection
+            if connection is None:
+                connection = self._connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+            await connection.send_packed_command(connection.pack_commands(commands))
+            for _ in commands:
+                try:
+                    replies.append(await connection.read_response())
+                except ResponseError as exc:
+                    replies.append(exc)
         return replies
 
     async def close(self) -> None:

@@ -14,10 +14,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
-from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
-from streamward.durable.redis_wire import Asker, Command, Wire
+from streamward.durable.redis_wire import Asker, Command, Wire, pool_for
 from streamward.errors import StreamwardError
 from streamward.gateway.limits import Ask, Held, Verdict, Which, within
 from streamward.gateway.usage import Usage
@@ -31,7 +30,6 @@ AWAY_S = 5.0  # and so are the following ones, for this long
 RESEED_S = 300.0
 """How often spending is read from the database again: rounding, and what died between here and there, is put right."""
 
-SOCKET_S = 6.0
 KEEP_MS = 2 * 86_400_000  # idle counters
 MICRO = 1_000_000  # of a dollar: integers, which Redis adds exactly
 
@@ -51,9 +49,7 @@ class RedisLimiter:
         self.failures = 0
 
     async def __aenter__(self) -> Self:
-        self.pool = ConnectionPool.from_url(
-            self.url, protocol=2, socket_timeout=SOCKET_S, socket_connect_timeout=SOCKET_S, decode_responses=False
-        )
+        self.pool = pool_for(self.url)
         self.asker = Asker(Wire(self.pool, {"limits": SCRIPT}))
         self.tasks = [
             asyncio.create_task(self.asker.run(), name="streamward-limits-ask"),
