@@ -101,10 +101,11 @@ class Run:
             demand.set_result(None)
 
     def wake(self) -> None:
-        readers, self.readers = self.readers, []
+        readers = self.readers
         for reader in readers:
             if not reader.done():
                 reader.set_result(None)
+        readers.clear()
 
     def joined(self) -> None:
         self.cursors += 1

@@ -114,16 +114,19 @@ class StepStream:
 
     def tapped(self, events: list[Event]) -> bool:
         """Plain deltas go straight from the connection to readers that keep up: no task of ours wakes for a token."""
-        run = self.generation.run
-        if len(run.events) - run.furthest > WINDOW or self.renamed or self.runs.busy or run.terminal is not None:
+        generation = self.generation
+        run = generation.run
+        if self.renamed or len(run.events) - run.furthest > WINDOW or run.terminal is not None or self.runs.busy:
             return False
         for event in events:
             if type(event) not in PLAIN or not event.delta:  # type: ignore[union-attr]
                 return False
-        if self.generation.deadlines is not None:
-            self.generation.deadlines.chunk()
-        self.events.extend(events)
-        run.add(events)
+        if generation.deadlines is not None:
+            generation.deadlines.chunk()
+        self.events += events
+        run.events += events
+        if run.readers:
+            run.wake()
         return True
 
     async def take(self, events: Sequence[Event]) -> None:

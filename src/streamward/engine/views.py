@@ -7,7 +7,7 @@ loop drops the iterator, and its finaliser stops the run if nobody else reads.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from typing import Any, Generic, TypeVar
 
 from streamward.engine.run import Run
@@ -16,8 +16,8 @@ from streamward.events import Error, Event
 T = TypeVar("T")
 V = TypeVar("V")
 
-Pick = Callable[[Sequence[Event]], Iterable[T]]
-"""What a view shows of a batch of events."""
+Pick = Callable[[list[Event]], list[T]]
+"""What a view shows of a batch of events, which it may keep: a list of its own."""
 
 
 class Cursor:
@@ -34,16 +34,7 @@ class Cursor:
     async def batch(self) -> list[Event]:
         """The next events, at least one; empty at the end. Cancelling the wait leaves the run."""
         run = self.run
-        while True:
-            size = len(run.events)
-            at = self.at
-            if at < size:
-                self.at = size
-                if size > run.furthest:
-                    run.furthest = size
-                    if run.demand is not None:
-                        run.ask()
-                return run.events[at:] if at else run.events.copy()
+        while self.at >= len(run.events):
             if run.terminal is not None:
                 self.finish()
                 return []
@@ -51,10 +42,26 @@ class Cursor:
             try:
                 await waiter
             except asyncio.CancelledError:
-                if waiter in run.readers:
-                    run.readers.remove(waiter)
-                self.leave()
+                self.give_up(waiter)
                 raise
+        return self.take()
+
+    def take(self) -> list[Event]:
+        """What there is after this place, which moves behind it."""
+        run = self.run
+        events = run.events[self.at :]
+        self.at += len(events)
+        if self.at > run.furthest:
+            run.furthest = self.at
+            if run.demand is not None:
+                run.ask()
+        return events
+
+    def give_up(self, waiter: asyncio.Future[None]) -> None:
+        """The wait was cancelled."""
+        if waiter in self.run.readers:
+            self.run.readers.remove(waiter)
+        self.leave()
 
     def finish(self) -> None:
         if self.open:
@@ -88,17 +95,33 @@ class ViewIterator(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        if not self.items:
-            self.items = await self.batch()
-            if not self.items:
-                raise StopAsyncIteration
-            self.items.reverse()
-        return self.items.pop()
+        items = self.items
+        if not items:
+            cursor = self.cursor
+            run = cursor.run
+            while not items:
+                # As ``batch``, in one coroutine: a live stream comes here once for each token.
+                if cursor.at < len(run.events):
+                    items = self.pick(cursor.take())
+                elif run.terminal is None:
+                    waiter = run.waiter()
+                    try:
+                        await waiter
+                    except asyncio.CancelledError:
+                        cursor.give_up(waiter)
+                        raise
+                else:
+                    await self.batch()  # says how it ended
+                    raise StopAsyncIteration
+            if len(items) > 1:
+                items.reverse()
+                self.items = items
+        return items.pop()
 
     async def batch(self) -> list[T]:
         """The next items, at least one; none at the end. Raises the failure where this view does."""
         while events := await self.cursor.batch():
-            items = list(self.pick(events))
+            items = self.pick(events)
             if items:
                 return items
         if self.raises and self.cursor.run.failure is not None:
@@ -155,7 +178,7 @@ async def to_the_end(run: Run) -> None:
         pass
 
 
-def everything(events: Sequence[Event]) -> Sequence[Event]:
+def everything(events: list[Event]) -> list[Event]:
     return events
 
 

@@ -97,6 +97,9 @@ class EventSource:
         self.decoder = decoded(target.upstream.dialect, target.profile) if self.call.stream else None
 
     def data_received(self, data: bytes) -> None:
+        if self.decoder is not None and self.committed:
+            self.push(self.decoder.feed(data))
+            return
         if self.decoder is None:
             self.body.append(data)
             self.body_bytes += len(data)
@@ -148,8 +151,8 @@ class EventSource:
     def push(self, events: list[Event]) -> None:
         if not events or self.ended_:
             return
-        # Only to a reader that waits: whatever it read before has been dealt with.
-        if self.tap is not None and self.waiter is not None and not self.waiter.done() and self.tap(events):
+        # Only to a reader that waits with nothing on its way to it: whatever it read before has been dealt with.
+        if self.waiter is not None and self.tap is not None and not self.buffer and self.tap(events):
             return
         self.buffer.extend(events)
         if isinstance(events[-1], TERMINAL):

@@ -158,8 +158,12 @@ class Decoded:
         self.decoder = decoder
 
     def feed(self, item: bytes) -> list[Event]:
-        feed = self.decoder.feed
-        events = [event for frame in self.reader.feed(item) for event in feed(frame)]
+        frames = self.reader.feed(item)
+        if len(frames) == 1:  # the rule while a model speaks
+            events = self.decoder.feed(frames[0])
+        else:
+            feed = self.decoder.feed
+            events = [event for frame in frames for event in feed(frame)]
         if self.reader.error is not None:
             events.extend(self.decoder.fail(self.reader.error))
         return events

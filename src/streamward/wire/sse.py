@@ -45,7 +45,7 @@ class Reader:
     """
 
     __slots__ = (
-        "at_start", "comments", "data", "data_bytes", "error", "event", "flush_at_end", "id_buffer", "last_id",
+        "at_start", "between", "comments", "data", "data_bytes", "error", "event", "flush_at_end", "id_buffer", "last_id",
         "max_event_bytes", "retry_ms", "single_newline", "skip_lf", "tail", "tail_bytes",
     )  # fmt: skip
 
@@ -61,6 +61,7 @@ class Reader:
         self.tail: list[bytes] = []  # pieces of the line that has no end yet
         self.tail_bytes = 0
         self.at_start = True
+        self.between = False  # no block is open, and nothing else is carried over to the next read
         self.skip_lf = False  # the last read ended in CR: a LF that begins the next one belongs to it
         self.data: list[bytes] = []
         self.data_bytes = 0
@@ -70,6 +71,20 @@ class Reader:
         """The id of the last complete block: what ``Last-Event-ID`` sends when reconnecting."""
 
     def feed(self, item: bytes) -> list[Frame]:
+        # One whole line of data, as most reads of a live stream are: nothing of it needs to be split.
+        if (
+            self.between and item[:6] == b"data: " and item.find(b"\n") == len(item) - 2 and item[-1] == 10
+            and b"\r" not in item and len(item) <= self.max_event_bytes
+        ):  # fmt: skip
+            self.last_id = self.id_buffer
+            return [Frame(item[6:-2], "", self.last_id)]
+        frames = self.read(item)
+        self.between = not (
+            self.tail or self.data or self.event or self.at_start or self.skip_lf or self.single_newline or self.error
+        )
+        return frames
+
+    def read(self, item: bytes) -> list[Frame]:
         if self.error is not None or not item:
             return []
         if self.at_start:

@@ -95,7 +95,10 @@ class Decoder:
             except NOT_JSON:
                 pass
             else:
-                return self.plain(delta.content, delta.reasoning_content or delta.reasoning)
+                content, reasoning = delta.content, delta.reasoning_content or delta.reasoning
+                if content and not reasoning and type(self.open) is TextStart and not self.open_tools:
+                    return [TextDelta(self.open.id, content)]  # the common case: more of a part that is open
+                return self.plain(content, reasoning)
         if data == DONE:
             return self.done()
         if not data:
@@ -204,9 +207,7 @@ class Decoder:
             self.finish = FINISH_TO_WAIST.get(reason, "other")
 
     def plain(self, content: str | None, reasoning: str | None) -> list[Event]:
-        """The common case: one text delta for a part that is already open."""
-        if content and not reasoning and type(self.open) is TextStart and not self.open_tools:
-            return [TextDelta(self.open.id, content)]
+        """Text and nothing else."""
         events: list[Event] = []
         if reasoning:
             self.text(ReasoningStart, reasoning, events)
