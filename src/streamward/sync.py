@@ -19,6 +19,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from streamward.call import Message
 from streamward.client.sync import SyncClient as Client
+from streamward.client.sync_chat import SyncChat as Chat
 from streamward.engine import object as objects
 from streamward.engine import text as texts
 from streamward.engine.mcp import McpServer
@@ -37,6 +38,7 @@ from streamward.events import Event, File, FinishReason, Source, ToolCall, ToolD
 T = TypeVar("T")
 
 __all__ = [
+    "Chat",
     "Client",
     "SyncResult",
     "generate_id",
