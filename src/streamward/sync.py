@@ -148,6 +148,10 @@ class SyncResult(Generic[T]):
         return self.generated.finish_reason
 
     @property
+    def raw_finish_reason(self) -> str | None:
+        return self.generated.last.raw_finish_reason
+
+    @property
     def usage(self) -> Usage | None:
         return self.generated.usage
 
@@ -207,6 +211,16 @@ class SyncResult(Generic[T]):
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop("left")
+
+    def to_text_stream(self) -> Iterator[bytes]:
+        """The body of :meth:`to_text_stream_response`; close it to stop early."""
+        return self.to_text_stream_response().iter_bytes()
+
+    def to_data_stream(self, **options: Any) -> Iterator[bytes]:
+        return self.to_data_stream_response(**options).iter_bytes()
+
+    def to_ui_message_stream(self, **options: Any) -> Iterator[bytes]:
+        return self.to_ui_message_stream_response(**options).iter_bytes()
 
     def to_text_stream_response(self, **options: Any) -> StreamResponse:
         response: StreamResponse = self.result.to_text_stream_response(**options)

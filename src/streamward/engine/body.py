@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -55,6 +56,7 @@ class RunBody:
         self.cursor: Cursor | None = None
         self.over = False
         self.nudged = False
+        self.told_break = False
 
     async def read(self) -> bytes:
         if self.over:
@@ -138,10 +140,18 @@ class RunBody:
         return self
 
     async def __anext__(self) -> bytes:
-        data = await self.read()
-        if not data:
-            raise StopAsyncIteration
-        return data
+        """The next whole frames. Raises ConnectionAbortedError where a response would break off."""
+        try:
+            data = await self.read()
+        except asyncio.CancelledError:
+            self.cancel("the reader was cancelled")
+            raise
+        if data:
+            return data
+        if self.broken and not self.told_break:
+            self.told_break = True
+            raise ConnectionAbortedError("the stream failed and its dialect cannot say so")
+        raise StopAsyncIteration
 
     async def aclose(self) -> None:
         self.cancel("the reader left")

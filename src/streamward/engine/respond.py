@@ -43,28 +43,38 @@ def text_response(
     result: StreamResult[Any], *, headers: Mapping[str, str] | None = None, status: int = 200, background: Any = None
 ) -> StreamResponse:
     """The text as it comes, nothing else. ``headers`` win over the defaults, a content type too."""
-    body = RunBody(result.run, text_stream.Encoder(), keep=result)
+    body = text_body(result)
     fields = merged_headers(text_stream.HEADERS, headers)
     return StreamResponse(body, headers=fields, status=status, background=background)
 
 
+def text_body(result: StreamResult[Any]) -> RunBody:
+    return RunBody(result.run, text_stream.Encoder(), keep=result)
+
+
 def data_stream_response(
+    result: StreamResult[Any], *, headers: Mapping[str, str] | None = None, status: int = 200,
+    keep_alive_s: float | None = KEEP_ALIVE_S, background: Any = None, **options: Any,
+) -> StreamResponse:  # fmt: skip
+    """The data stream protocol. ``options`` are those of :func:`data_stream_body`."""
+    return StreamResponse(
+        data_stream_body(result, **options), headers=merged_headers(data_stream.HEADERS, headers), status=status,
+        keep_alive=data_stream.KEEP_ALIVE, keep_alive_s=keep_alive_s, background=background,
+    )  # fmt: skip
+
+
+def data_stream_body(
     result: StreamResult[Any], *, version: data_stream.Number = 4, send_reasoning: bool = False, send_sources: bool = False,
     send_usage: bool = True, send_finish: bool = True, tool_call_streaming: bool = False, on_error: OnError | None = None,
-    get_error_message: OnError | None = None, error_text: ErrorText | None = None, headers: Mapping[str, str] | None = None,
-    status: int = 200, keep_alive_s: float | None = KEEP_ALIVE_S, background: Any = None,
-) -> StreamResponse:  # fmt: skip
-    """The data stream protocol. ``version=3`` leaves out the parts that a 3.x client would choke on."""
+    get_error_message: OnError | None = None, error_text: ErrorText | None = None,
+) -> RunBody:  # fmt: skip
+    """The lines of *result*. ``version=3`` leaves out the parts that a 3.x client would choke on."""
     options = data_options(
         result, version=version, send_reasoning=send_reasoning, send_sources=send_sources, send_usage=send_usage,
         send_finish=send_finish, tool_call_streaming=tool_call_streaming,
         error_text=error_text or errors_by(on_error or get_error_message, result),
     )  # fmt: skip
-    body = RunBody(result.run, data_stream.Encoder(options), keep=result)
-    return StreamResponse(
-        body, headers=merged_headers(data_stream.HEADERS, headers), status=status, keep_alive=data_stream.KEEP_ALIVE,
-        keep_alive_s=keep_alive_s, background=background,
-    )  # fmt: skip
+    return RunBody(result.run, data_stream.Encoder(options), keep=result)
 
 
 def data_options(result: StreamResult[Any] | None, **options: Any) -> data_stream.Options:

@@ -286,6 +286,22 @@ class StreamResult(Generic[T]):
 
     # -- responses: see respond
 
+    def to_text_stream(self) -> RunBody:
+        """The body of :meth:`to_text_stream_response` as an asynchronous iterator of bytes.
+
+        As with its two siblings: leaving the loop stops the generation, and one that did not finish raises
+        ConnectionAbortedError at the end where the dialect cannot say so itself.
+        """
+        from streamward.engine.respond import text_body
+
+        return text_body(self)
+
+    def to_data_stream(self, **options: Any) -> RunBody:
+        """The lines of :meth:`to_data_stream_response` as an asynchronous iterator of bytes."""
+        from streamward.engine.respond import data_stream_body
+
+        return data_stream_body(self, **options)
+
     def to_ui_message_stream(self, **options: Any) -> RunBody:
         """The frames of :meth:`to_ui_message_stream_response` as an asynchronous iterator of bytes."""
         from streamward.engine.respond import ui_message_body

@@ -105,7 +105,7 @@ def respond(result: StreamResult[Any], options: Json, version: int, kind: str) -
     error_text: Any = (named_error_v4 if version < 5 else named_error) if options.get("onError") else None
     if version < 5:
         return data_stream_response(
-            result, version=version, send_reasoning=options.get("sendReasoning", False),  # type: ignore[arg-type]  # 3 or 4
+            result, version=version, send_reasoning=options.get("sendReasoning", False),  # 3 or 4
             send_sources=options.get("sendSources", False), send_usage=options.get("sendUsage", True),
             send_finish=options.get("sendFinish", True), tool_call_streaming=options.get("toolCallStreaming", False),
             error_text=error_text,
