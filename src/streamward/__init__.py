@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from streamward.engine.result import StreamResult as StreamResult
     from streamward.engine.resumable import Resumable as Resumable
     from streamward.engine.resumable import resumable as resumable
+    from streamward.engine.segmenter import Segmenter as Segmenter
     from streamward.engine.steps import Step as Step
     from streamward.engine.steps import has_tool_call as has_tool_call
     from streamward.engine.steps import step_count_is as step_count_is
@@ -70,6 +71,7 @@ WHERE = {
     "streamward.engine.chat_socket": ("ChatRequest", "serve_chat_socket"),
     "streamward.engine.resumable": ("Resumable", "resumable"),
     "streamward.engine.result": ("Generated", "StreamResult"),
+    "streamward.engine.segmenter": ("Segmenter",),
     "streamward.engine.steps": ("Step", "has_tool_call", "step_count_is"),
     "streamward.engine.text": ("generate_text", "stream_text"),
     "streamward.engine.timeouts": ("Timeout",),

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeAlias
 
 from streamward.errors import InvalidRequest
-from streamward.events import TERMINAL, Event, ReasoningDelta, TextDelta
+from streamward.events import TERMINAL, Event, Extra, ReasoningDelta, TextDelta
 
 Emit = Callable[[Sequence[Event]], Awaitable[None]]
 
@@ -148,10 +148,15 @@ class Pump:
             self.task.cancel()
 
 
-Chunking = Literal["word", "line"] | str | re.Pattern[str] | Callable[[str], "str | None"]
+class Segments(Protocol):
+    """A segmenter as ``Intl.Segmenter`` is one: pieces of a text in order, strings or objects with a ``segment``."""
 
-WORD = re.compile(r"\S+\s+")
-LINE = re.compile(r"\n+")
+    def segment(self, text: str, /) -> Iterable[Any]: ...
+
+
+Chunking: TypeAlias = 'Literal["word", "line"] | str | re.Pattern[str] | Segments | Callable[[str], str | None]'
+
+NAMED = {"word": re.compile(r"\S+\s+"), "line": re.compile(r"\n+")}
 DEFAULT_DELAY_MS = 10.0
 
 
@@ -163,6 +168,7 @@ class Smooth:
         self.delay_s = delay_s
         self.held = ""
         self.last: TextDelta | ReasoningDelta | None = None
+        self.extra: Extra | None = None
 
     def fresh(self) -> Smooth:
         """One for each stream: they hold text."""
@@ -177,16 +183,22 @@ class Smooth:
             await self.close(emit)
         self.held += event.delta
         self.last = event
+        self.extra = event.extra or self.extra
         while (piece := self.detect(self.held)) is not None:
-            await emit([type(event)(event.id, piece)])
+            await self.release(emit, piece)
             self.held = self.held[len(piece) :]
             if self.delay_s is not None:
                 await asyncio.sleep(self.delay_s)
 
     async def close(self, emit: Emit) -> None:
-        held, last, self.held, self.last = self.held, self.last, "", None
-        if held and last is not None:
-            await emit([type(last)(last.id, held)])
+        if self.held:
+            await self.release(emit, self.held)
+        self.held, self.last = "", None
+
+    async def release(self, emit: Emit, piece: str) -> None:
+        last, extra, self.extra = self.last, self.extra, None  # what only one dialect knows goes with the next piece
+        assert last is not None
+        await emit([type(last)(last.id, piece, extra=extra)])
 
 
 def smooth_stream(chunking: Chunking = "word", *, delay_ms: float | None = DEFAULT_DELAY_MS) -> Smooth:
@@ -194,23 +206,29 @@ def smooth_stream(chunking: Chunking = "word", *, delay_ms: float | None = DEFAU
 
     ``"word"`` releases a word once the whitespace behind it has come, ``"line"`` a line with its line feeds. A regular
     expression releases everything up to the end of its first match, a function gets the text held and returns the part
-    of its beginning to release, or None. ``delay_ms=None`` only regroups. What is not text is never held back.
+    of its beginning to release, or None; a segmenter (:class:`streamward.Segmenter`, or anything with ``segment``)
+    releases its first piece as soon as there is one, for languages without spaces. ``delay_ms=None`` only regroups. What
+    is not text is never held back.
 
     Raises:
         InvalidRequest: no such chunking.
     """
-    delay_s = None if delay_ms is None else delay_ms / 1000
-    if isinstance(chunking, (str, re.Pattern)):
-        if isinstance(chunking, str):
-            pattern = {"word": WORD, "line": LINE}.get(chunking)
-            if pattern is None:
-                raise InvalidRequest(f'chunking: expected "word", "line", a pattern or a function, got {chunking!r}')
-        else:
-            pattern = chunking
-        return Smooth(matching(pattern), delay_s)
-    if not callable(chunking):
-        raise InvalidRequest(f'chunking: expected "word", "line", a pattern or a function, got {type(chunking).__name__}')
-    return Smooth(prefix_of(chunking), delay_s)
+    return Smooth(detector(chunking), None if delay_ms is None else delay_ms / 1000)
+
+
+def detector(chunking: Any) -> Callable[[str], str | None]:
+    if isinstance(chunking, re.Pattern):
+        return matching(chunking)
+    if isinstance(chunking, str) and chunking in NAMED:
+        return matching(NAMED[chunking])
+    if not isinstance(chunking, (str, type)):
+        if callable(getattr(chunking, "segment", None)):
+            return first_of(chunking)
+        if callable(chunking):
+            return prefix_of(chunking)
+    raise InvalidRequest(
+        f'chunking: expected "word", "line", a pattern, a segmenter or a function, got {chunking!r}', param="chunking"
+    )
 
 
 def matching(pattern: re.Pattern[str]) -> Callable[[str], str | None]:
@@ -221,13 +239,28 @@ def matching(pattern: re.Pattern[str]) -> Callable[[str], str | None]:
     return detect
 
 
+def first_of(segmenter: Segments) -> Callable[[str], str | None]:
+    def detect(text: str) -> str | None:
+        first = next(iter(segmenter.segment(text)), None) if text else None
+        if isinstance(first, Mapping):
+            first = first.get("segment")
+        piece = first if first is None or isinstance(first, str) else first.segment
+        return checked_piece(piece, text) if piece else None
+
+    return detect
+
+
 def prefix_of(function: Callable[[str], str | None]) -> Callable[[str], str | None]:
     def detect(text: str) -> str | None:
         piece = function(text)
-        if piece is None:
-            return None
-        if not piece or not text.startswith(piece):
-            raise InvalidRequest(f"chunking: expected a non-empty beginning of {text[:40]!r}, got {piece[:40]!r}")
-        return piece
+        return None if piece is None else checked_piece(piece, text)
 
     return detect
+
+
+def checked_piece(piece: Any, text: str) -> str:
+    if not isinstance(piece, str) or not piece or not text.startswith(piece):
+        raise InvalidRequest(
+            f"chunking: expected a non-empty beginning of {text[:40]!r}, got {str(piece)[:40]!r}", param="chunking"
+        )
+    return piece
