@@ -390,6 +390,22 @@ async def test_background_responses_go_on_by_sequence_number(cuts: list[int]):
     assert f"GET /v1/responses/resp_1?stream=true&starting_after={cuts[0] - 1}" == script.targets[1]
 
 
+async def test_all_tries_of_create_carry_one_key():
+    """Another call has another one; a stated key is kept; without ``resumable`` there is none."""
+    busy = document({"error": {"message": "busy"}}, 503)
+    scripts = (busy, document(COMPLETION), document(COMPLETION), document(COMPLETION), document(COMPLETION))
+    async with served(*scripts) as (server, client):
+        await client.create(model="m", messages="hi")
+        await client.create(model="m", messages="hi")
+        await client.create(model="m", messages="hi", headers={"Idempotency-Key": "mine"})
+        async with Client(server.base_url, retries=QUICK, resumable=False) as plain:
+            await plain.create(model="m", messages="hi")
+
+    first, again, other, stated, none = [seen.header("idempotency-key") for seen in server.seen]
+    assert first == again != other
+    assert (stated, none) == ("mine", None)
+
+
 async def test_create_gives_a_whole_reply_and_retries_what_can_succeed():
     busy = document({"error": {"message": "busy"}}, 503)
     async with served(busy, document(COMPLETION), document({"error": {"message": "bad"}}, 400)) as (server, client):

@@ -251,6 +251,24 @@ async def test_frames_past_the_streams_bound_are_410():
     assert (gone.status, gone.error["code"]) == (410, "gone")
 
 
+async def test_a_call_is_stopped_by_its_key_and_by_its_owner_alone():
+    """A whole answer names its stream only when it is complete."""
+    key = {"idempotency-key": "k-1"}
+    async with behind([Fault.STALL]) as (served, upstream), connected(served.port) as connection:
+        await connection.send(chat_request(headers=key, stream=False))
+        await until(lambda: upstream.seen)
+        stranger = await ask(served.port, request("POST", "/v1/streams/stop", b"", key, key=OTHER_KEY))
+        keyless = await ask(served.port, request("POST", "/v1/streams/stop", b""))
+        stopped = await ask(served.port, request("POST", "/v1/streams/stop", b"", key))
+        answer = await connection.answer()
+        await upstream.seen[0].wait_gone()
+        again = await ask(served.port, request("POST", "/v1/streams/stop", b"", key))
+
+    assert 404 == stranger.status == keyless.status == again.status
+    assert (stopped.status, stopped.json()["object"]) == (200, "stream")
+    assert answer.status >= 400
+
+
 async def test_stop_cancels_the_provider_and_ends_the_stream_truthfully():
     async with half_way() as (served, upstream):
         async with connected(served.port) as connection:

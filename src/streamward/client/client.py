@@ -13,7 +13,7 @@ from streamward.client.cursor import START
 from streamward.client.failure import answered, total_passed
 from streamward.client.policy import Retries, Timeouts
 from streamward.client.request import MODULE_OF, Messages, request_body
-from streamward.client.stream import STOP_WAIT_S, Stream
+from streamward.client.stream import KEY, STOP_WAIT_S, Stream, new_key
 from streamward.client.transport import Http
 from streamward.errors import InvalidRequest, StreamwardError, UpstreamInvalid, to_exception
 from streamward.reply import Reply
@@ -91,6 +91,9 @@ class Client:
     ) -> Reply:  # fmt: skip
         """A whole answer in one piece.
 
+        All tries carry one ``Idempotency-Key`` (a stated one, or a new one when ``resumable``): a server that knows it
+        gives the second try the answer that the first one began. Cancelling stops that answer.
+
         Raises:
             StreamwardError: the most specific class for what went wrong; retried first where that can help.
         """
@@ -98,12 +101,16 @@ class Client:
         module = dialect_module(MODULE_OF[dialect])
         total = self.timeouts.total
         tries = 0
+        fields = {name.lower(): value for name, value in (headers or {}).items()}
+        own_key = self.resumable and KEY not in fields
+        if own_key:
+            fields[KEY] = new_key()
         try:
             async with asyncio.timeout(total or None):
                 while True:
                     tries += 1
                     try:
-                        raw = await self.ask("POST", module.path("", stream=False), body, headers or {})
+                        raw = await self.ask("POST", module.path("", stream=False), body, fields)
                         reply = module.parse_reply(raw, self.stated_profile or UNKNOWN)
                         if reply.error is not None:
                             raise to_exception(reply.error)
@@ -113,8 +120,12 @@ class Client:
                         if not exc.info.safe_to_retry or tries > self.retries.attempts or pause is None:
                             raise
                     await asyncio.sleep(pause)
-        except TimeoutError:
-            raise to_exception(total_passed(total)) from None
+        except BaseException as exc:
+            if own_key and isinstance(exc, (asyncio.CancelledError, TimeoutError)) and self.stated_profile is None:
+                self.stop_later("/streams/stop", {KEY: fields[KEY]})
+            if isinstance(exc, TimeoutError):
+                raise to_exception(total_passed(total)) from None
+            raise
 
     async def ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> dict[str, Any]:
         """One request and its JSON answer. Raises what the server said, or what broke."""
@@ -143,16 +154,16 @@ class Client:
             return self.stated_profile
         return OURS if "x-streamward-id" in headers or "x-streamward-stream-id" in headers else UNKNOWN
 
-    def stop_later(self, stream_id: str) -> None:
+    def stop_later(self, path: str, headers: Mapping[str, str] | None = None) -> None:
         """Stop an abandoned durable stream on its server, without making anybody wait."""
-        task = asyncio.get_running_loop().create_task(self.stop_stream(stream_id), name="streamward-client-stop")
+        task = asyncio.get_running_loop().create_task(self.stop_stream(path, headers or {}), name="streamward-client-stop")
         self.stopping.add(task)
         task.add_done_callback(self.stopping.discard)
 
-    async def stop_stream(self, stream_id: str) -> None:
+    async def stop_stream(self, path: str, headers: Mapping[str, str]) -> None:
         try:
             async with asyncio.timeout(STOP_WAIT_S):
-                await self.ask("POST", f"/streams/{stream_id}/stop", b"{}", {})
+                await self.ask("POST", path, b"{}", headers)
         except (StreamwardError, TimeoutError):
             pass  # it has ended, or the server is gone: nobody is left to tell
 

@@ -26,6 +26,8 @@ from streamward.wire.table import dialect as dialect_module
 if TYPE_CHECKING:
     from streamward.client.client import Client
 
+KEY = "idempotency-key"
+
 STOP_WAIT_S = 2.0
 """How long the request that stops an abandoned durable stream may take."""
 
@@ -79,7 +81,7 @@ class Stream:
         self.reconnections = 0
         """Times the stream was continued on a new connection."""
         self.deadline = float("inf")
-        self.new_key()
+        self.key = new_key()
 
     # -- what users see
 
@@ -148,7 +150,7 @@ class Stream:
             self.incoming.close()
             self.incoming = None
         if not self.over and self.cursor.stream_id and not self.detached:
-            self.client.stop_later(self.cursor.stream_id)
+            self.client.stop_later(f"/streams/{self.cursor.stream_id}/stop")
         self.over = True
 
     def closed(self) -> bool:
@@ -255,7 +257,7 @@ class Stream:
         """The server ended the stream with an error, *events* its closing ones."""
         if not self.shown and not any(is_content(event) for event in events) and error.safe_to_retry:
             # The stream of this key has failed for good: what is asked for now is another one.
-            self.new_key()
+            self.key = new_key()
             self.cursor = Cursor(self.dialect, stored=self.cursor.stored)
             raise to_exception(error)
         return self.fail(error, events)
@@ -290,7 +292,7 @@ class Stream:
         if self.tries > self.client.retries.attempts or not await self.paused(self.tries, error):
             return False
         if answered_no:  # the server has forgotten a stream of which nothing was shown: ask anew
-            self.new_key()
+            self.key = new_key()
             self.cursor = Cursor(self.dialect, stored=self.cursor.stored)
         self.resuming = False
         self.decoder = None
@@ -325,11 +327,7 @@ class Stream:
     def resume_fields(self) -> dict[str, str]:
         if not self.client.resumable:
             return {}
-        return {"x-streamward-resumable": "1", "idempotency-key": self.key}
-
-    def new_key(self) -> None:
-        """The key under which a repeated request finds the stream that the first one began."""
-        self.key = secrets.token_hex(16)
+        return {"x-streamward-resumable": "1", KEY: self.key}
 
     def fail(self, error: ErrorInfo, events: list[Event]) -> list[Event]:
         """End here. Open parts are closed for those who read on; how it ended is raised after them."""
@@ -348,6 +346,7 @@ class Stream:
         self.failure.__cause__ = to_exception(error)
         return shown
 
+
 class TextPieces:
     """The text of a stream, delta by delta."""
 
@@ -362,3 +361,8 @@ class TextPieces:
             event = await self.stream.__anext__()
             if isinstance(event, TextDelta) and event.delta:
                 return event.delta
+
+
+def new_key() -> str:
+    """A key under which a repeated request finds the answer that the first one began."""
+    return secrets.token_hex(16)

@@ -94,6 +94,10 @@ class Durable:
             if call is not None:
                 call.deserted()
 
+    def call_of(self, tenant: str, key: bytes) -> KeptCall | None:
+        """The call under way here that *tenant* made with this idempotency key."""
+        return next((call for call in self.calls.values() if key and call.key == key and call.caller.name == tenant), None)
+
     async def is_read(self, stream_id: str) -> bool:
         """Whether any worker has a reader of this stream."""
         if self.readers[stream_id]:

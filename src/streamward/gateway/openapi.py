@@ -91,6 +91,7 @@ def openapi() -> dict[str, Any]:
                 "Follow or resume a durable stream, after=N, in any dialect=", "text/event-stream", params=("stream_id",)
             ),
             "/v1/streams/{stream_id}/stop": change("post", "End a durable stream", params=("stream_id",)),
+            "/v1/streams/stop": change("post", "End the call that was made with this Idempotency-Key", params=()),
             "/v1/models": read("The models that can be named"),
             "/v1/models/{model}": read("One model; ids may contain slashes", params=("model",)),
             "/healthz": read("The process lives", key=False),

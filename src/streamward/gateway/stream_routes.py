@@ -1,6 +1,7 @@
 """Routes of durable streams: follow or resume one, and stop it.
 
-``GET /v1/streams/{id}`` is the data plane's (it streams); ``POST /v1/streams/{id}/stop`` is an ordinary route.
+``GET /v1/streams/{id}`` is the data plane's (it streams); ``POST /v1/streams/{id}/stop`` is an ordinary route, and so is
+``POST /v1/streams/stop`` for a call that is known by its ``Idempotency-Key`` alone.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from streamward.dataplane.exchange import Exchange, Request, Sink
 from streamward.durable import START, Offset, StreamState, parse_cursor, parse_last_event_id
-from streamward.errors import ErrorInfo, InvalidRequest, StreamwardError
+from streamward.errors import ErrorInfo, InvalidRequest, NotFound, StreamwardError
 from streamward.gateway.auth import Caller
 from streamward.gateway.response_reader import ResponseReader
 from streamward.gateway.stream_frames import meta_of, result_of
@@ -113,7 +114,26 @@ def stream_routes(gateway: Gateway) -> list[BaseRoute]:
             return JSONResponse(dialect_module(dialect).render_error(exc.info), exc.info.status)
         return JSONResponse(stream_object(state), headers={"cache-control": "no-store"})
 
-    return [Route("/v1/streams/{stream_id}/stop", stop, methods=["POST"])]
+    async def stop_by_key(request: HttpRequest) -> Response:
+        """Of a call whose client never learned its stream's id, at the worker that makes it."""
+        dialect = "chat_completions"
+        try:
+            caller = await gateway.authenticated(request.headers)
+            call = gateway.durable.call_of(caller.name, request.headers.get("idempotency-key", "").encode("latin-1"))
+            if call is None:
+                raise NotFound("no call with this Idempotency-Key runs here")
+            dialect = call.dialect
+            state = await gateway.durable.streams.stop(call.stream_id)
+            if state is None:
+                raise NotFound("no call with this Idempotency-Key runs here")
+        except StreamwardError as exc:
+            return JSONResponse(dialect_module(dialect).render_error(exc.info), exc.info.status)
+        return JSONResponse(stream_object(state), headers={"cache-control": "no-store"})
+
+    return [
+        Route("/v1/streams/stop", stop_by_key, methods=["POST"]),
+        Route("/v1/streams/{stream_id}/stop", stop, methods=["POST"]),
+    ]
 
 
 def stream_object(state: StreamState) -> dict[str, Any]:
