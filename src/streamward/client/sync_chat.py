@@ -136,16 +136,19 @@ class SyncChat:
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Run *work* on the background loop, and what it tells here. An interruption, or a callback that raises, ends it."""
         told: Told = queue.SimpleQueue()
-        future = asyncio.run_coroutine_threadsafe(telling(work, told), self.background.loop)
-        future.add_done_callback(lambda _: told.put(None))
+        task = self.background.call(begin(work, told))
+        ended = False
         try:
             while (item := told.get()) is not None:
                 callback, args = item
                 callback(*args)
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
+            ended = True
+            return self.background.call(result_of(task))
+        finally:
+            if not ended:
+                task.get_loop().call_soon_threadsafe(task.cancel)
+                while told.get() is not None:  # it has ended once this thread goes on; nothing of it is told any more
+                    pass
 
 
 def teller(callback: Callable[..., Any]) -> Callable[..., None]:
@@ -157,6 +160,19 @@ def teller(callback: Callable[..., Any]) -> Callable[..., None]:
     return tell
 
 
-async def telling(work: Coroutine[Any, Any, T], told: Told) -> T:
-    TOLD.set(told)
-    return await work
+async def begin(work: Coroutine[Any, Any, T], told: Told) -> asyncio.Task[T]:
+    """*work* as a task of its own, what it tells and its end going to *told*."""
+    TOLD.set(told)  # this call's context, which the task inherits
+    task = asyncio.get_running_loop().create_task(work, name="streamward chat")
+
+    def ended(task: asyncio.Task[T]) -> None:
+        if not task.cancelled():
+            task.exception()  # looked at: where a callback raised, that is what the caller hears
+        told.put(None)
+
+    task.add_done_callback(ended)
+    return task
+
+
+async def result_of(task: asyncio.Task[T]) -> T:
+    return await task
