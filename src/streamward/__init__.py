@@ -12,6 +12,7 @@ from streamward.version import __version__
 if TYPE_CHECKING:
     from streamward.client import Chat as Chat
     from streamward.client import Client as Client
+    from streamward.engine.caching import caching as caching
     from streamward.engine.chat_socket import ChatRequest as ChatRequest
     from streamward.engine.chat_socket import serve_chat_socket as serve_chat_socket
     from streamward.engine.mcp import mcp_tools as mcp_tools
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
 WHERE = {
     "streamward.client": ("Chat", "Client"),
+    "streamward.engine.caching": ("caching",),
     "streamward.engine.mcp": ("mcp_tools",),
     "streamward.engine.middleware": (
         "Middleware", "default_settings", "extract_reasoning", "simulate_streaming", "wrap_model",
