@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import sdk
 from harness.measure import Round
 from harness.process import Cores, cpu_s, rss_kb, stop, tree
 from harness.report import ratio, verdict
@@ -187,3 +188,14 @@ def test_the_gateway_takes_the_configuration_of_durable_scenarios(store: str, tm
 
     urls = {"memory": "memory", "sqlite": f"sqlite:{tmp_path}/streams.db", "redis": "unix:///x"}
     assert (config.streams.store, config.streams.durable) == (urls[store], "always")
+
+
+def test_other_sdks_that_are_nowhere_are_skipped_with_the_reason(tmp_path: Path):
+    nowhere = str(tmp_path / "python")
+
+    assert sdk.python_for("streamward", "") == (sys.executable, "")
+    assert sdk.python_for("no_such_sdk", "") == (
+        "", "skipped: no_such_sdk is not installed here; give --python PATH, or --install",
+    )  # fmt: skip
+    assert sdk.python_for("no_such_sdk", nowhere) == ("", f"skipped: there is no {nowhere}")
+    assert "neither installed here nor in" in sdk.python_for("no_such_sdk", sys.executable)[1]
