@@ -112,6 +112,21 @@ async def test_a_stream_is_stopped_from_the_other_worker(tmp_path: Path, store: 
     assert b'"code":"cancelled"' in replay.body.split(b"\n\n")[-2]
 
 
+async def test_a_call_is_stopped_by_its_key_from_the_other_worker(tmp_path: Path, store: str):
+    """The client of a whole answer knows nothing but the key it sent."""
+    key = {"idempotency-key": "k-1"}
+    async with two_workers(tmp_path, store, HALF) as (upstream, first, second), connected(first.port) as connection:
+        await connection.send(chat_request(headers=key, stream=False))
+        seen = await upstream.request()
+        stopped = await ask(second.port, request("POST", "/v1/streams/stop", b"", key))
+        answer = await connection.answer()
+        await seen.wait_gone()
+
+    assert (stopped.status, stopped.json()["status"]) == (200, "cancelled")
+    assert answer.status >= 400
+
+
+
 async def test_a_key_used_at_both_workers_at_once_makes_one_call(tmp_path: Path, store: str):
     data = chat_request(headers={"idempotency-key": "k1"})
     async with two_workers(tmp_path, store, HALF) as (upstream, first, second):

@@ -94,10 +94,6 @@ class Durable:
             if call is not None:
                 call.deserted()
 
-    def call_of(self, tenant: str, key: bytes) -> KeptCall | None:
-        """The call under way here that *tenant* made with this idempotency key."""
-        return next((call for call in self.calls.values() if key and call.key == key and call.caller.name == tenant), None)
-
     async def is_read(self, stream_id: str) -> bool:
         """Whether any worker has a reader of this stream."""
         if self.readers[stream_id]:
@@ -311,6 +307,7 @@ class KeptCall(CallExchange):
         return NewStream(
             id=self.new_id(), tenant=self.caller.name, dialect=self.dialect, meta=encode(self.meta(digest)),
             retention_s=self.gateway.config.streams.retention_s, idempotency_key=key, body_hash=digest,
+            chat=name_of_key(key) if key is not None else None,
         )  # fmt: skip
 
     def new_id(self) -> str:
@@ -444,6 +441,11 @@ class KeptCall(CallExchange):
             error.status if error is not None else 200, error, record.finish_reason, record.input_tokens,
             record.output_tokens, record.grade,
         )  # fmt: skip
+
+
+def name_of_key(key: str) -> str:
+    """Under which the stream that an idempotency key began is found while it is live, by any worker."""
+    return f"idempotency-key {key}"
 
 
 def checked_key(key: bytes | None) -> str | None:

@@ -17,6 +17,7 @@ from streamward.dataplane.exchange import Exchange, Request, Sink
 from streamward.durable import START, Offset, StreamState, parse_cursor, parse_last_event_id
 from streamward.errors import ErrorInfo, InvalidRequest, NotFound, StreamwardError
 from streamward.gateway.auth import Caller
+from streamward.gateway.durable_calls import checked_key, name_of_key
 from streamward.gateway.response_reader import ResponseReader
 from streamward.gateway.stream_frames import meta_of, result_of
 from streamward.gateway.stream_reader import StreamExchange
@@ -115,17 +116,16 @@ def stream_routes(gateway: Gateway) -> list[BaseRoute]:
         return JSONResponse(stream_object(state), headers={"cache-control": "no-store"})
 
     async def stop_by_key(request: HttpRequest) -> Response:
-        """Of a call whose client never learned its stream's id, at the worker that makes it."""
+        """Of a call whose client never learned its stream's id, at whatever worker makes it."""
         dialect = "chat_completions"
         try:
             caller = await gateway.authenticated(request.headers)
-            call = gateway.durable.call_of(caller.name, request.headers.get("idempotency-key", "").encode("latin-1"))
-            if call is None:
-                raise NotFound("no call with this Idempotency-Key runs here")
-            dialect = call.dialect
-            state = await gateway.durable.streams.stop(call.stream_id)
+            key = checked_key(request.headers.get("idempotency-key", "").encode("latin-1")) or ""
+            live = await gateway.durable.streams.active(caller.name, name_of_key(key))
+            state = await gateway.durable.streams.stop(live.id) if live is not None else None
             if state is None:
-                raise NotFound("no call with this Idempotency-Key runs here")
+                raise NotFound("no call with this Idempotency-Key is under way")
+            dialect = state.dialect
         except StreamwardError as exc:
             return JSONResponse(dialect_module(dialect).render_error(exc.info), exc.info.status)
         return JSONResponse(stream_object(state), headers={"cache-control": "no-store"})
