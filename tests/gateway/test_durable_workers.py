@@ -115,7 +115,7 @@ async def test_a_stream_is_stopped_from_the_other_worker(tmp_path: Path, store: 
 async def test_a_call_is_stopped_by_its_key_from_the_other_worker(tmp_path: Path, store: str):
     """The client of a whole answer knows nothing but the key it sent."""
     key = {"idempotency-key": "k-1"}
-    async with two_workers(tmp_path, store, HALF) as (upstream, first, second), connected(first.port) as connection:
+    async with two_workers(tmp_path, store, [Fault.STALL]) as (upstream, first, second), connected(first.port) as connection:
         await connection.send(chat_request(headers=key, stream=False))
         seen = await upstream.request()
         stopped = await ask(second.port, request("POST", "/v1/streams/stop", b"", key))
