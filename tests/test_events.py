@@ -98,10 +98,17 @@ def test_an_empty_delta_shows_nothing(kind: type[Any]):
         (Usage(), 0),
         (Usage(1), 1),
         (Usage(1, 2), 3),
-        (Usage(1, 2, total_tokens=9), 9),
-        (Usage(total_tokens=0, input_tokens=4), 0),
+        (Usage(1, 2, stated_total=9), 9),
+        (Usage(stated_total=0, input_tokens=4), 0),
     ],
 )
 def test_total(usage: Usage, total: int):
     """As stated, else the sum of what is known."""
     assert usage.total == total
+
+
+def test_total_tokens_are_known_when_anything_is():
+    """The field on the wire keeps its name; what is counted is told without being stored."""
+    assert [Usage(1, 2).total_tokens, Usage(1).total_tokens, Usage().total_tokens] == [3, 1, None]
+    assert Usage(1, 2, stated_total=9).total_tokens == 9
+    assert msgspec.json.encode(Usage(1, 2, stated_total=9)) == b'{"input_tokens":1,"output_tokens":2,"total_tokens":9}'

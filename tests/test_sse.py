@@ -35,6 +35,13 @@ def test_where_reads_are_cut_changes_nothing(cuts: list[int]):
     assert list(decode(WIRE[a:b] for a, b in pairwise(marks))) == EVENTS
 
 
+def test_chunks_may_be_given_one_by_one():
+    half = len(WIRE) // 2
+
+    assert list(decode(WIRE[:half], [WIRE[half:]])) == EVENTS
+    assert list(decode(bytearray(WIRE))) == EVENTS
+
+
 def test_what_encode_writes_decode_reads():
     assert list(decode(encode(b'{"a":1}', event="x", id="7"))) == [Event('{"a":1}', "x", "7")]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from streamward.errors import ErrorInfo
 
@@ -31,16 +31,22 @@ class Usage(Struct, frozen=True, omit_defaults=True):
     cached_input_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
-    total_tokens: int | None = None
+    stated_total: int | None = field(default=None, name="total_tokens")
     """As stated by the provider, when it is not input + output."""
     extra: Extra | None = None
 
     @property
     def total(self) -> int:
         """Total as stated, else input + output, unknown counted as 0."""
-        if self.total_tokens is not None:
-            return self.total_tokens
+        if self.stated_total is not None:
+            return self.stated_total
         return (self.input_tokens or 0) + (self.output_tokens or 0)
+
+    @property
+    def total_tokens(self) -> int | None:
+        """The same, ``None`` when nothing is known."""
+        known = (self.stated_total, self.input_tokens, self.output_tokens)
+        return None if all(count is None for count in known) else self.total
 
 
 class EventBase(Struct, frozen=True, omit_defaults=True, tag_field="type", gc=False):

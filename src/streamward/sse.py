@@ -38,17 +38,20 @@ class AsyncBytes(Protocol):
     def aiter_bytes(self) -> AsyncIterator[bytes]: ...
 
 
-def decode(chunks: bytes | Iterable[bytes], *, max_event_bytes: int = MAX_EVENT_BYTES) -> Iterator[Event]:
-    """The events in *chunks*, which may be cut anywhere. An event that the end cuts off is dropped, as browsers do.
+def decode(*chunks: bytes | Iterable[bytes], max_event_bytes: int = MAX_EVENT_BYTES) -> Iterator[Event]:
+    """The events in *chunks*, bytes or iterables of bytes, which may be cut anywhere.
+
+    An event that the end cuts off is dropped, as browsers do.
 
     Raises:
         TooLarge: one event is larger than *max_event_bytes*.
     """
     reader = Reader(max_event_bytes=max_event_bytes)
-    for chunk in (chunks,) if isinstance(chunks, bytes) else chunks:
-        for frame in reader.feed(chunk):
-            yield event_of(frame)
-        check(reader)
+    for given in chunks:
+        for chunk in (given,) if isinstance(given, (bytes, bytearray, memoryview)) else given:
+            for frame in reader.feed(bytes(chunk)):
+                yield event_of(frame)
+            check(reader)
 
 
 def iter_sse(response: Bytes, *, max_event_bytes: int = MAX_EVENT_BYTES) -> Iterator[Event]:

@@ -202,3 +202,12 @@ def test_connections_are_closed_with_their_loop(recwarn: pytest.WarningsRecorder
     assert [asyncio.run(once()), asyncio.run(once())] == ["Hello", "Hello"]
     gc.collect()
     assert [str(warning.message) for warning in recwarn if issubclass(warning.category, ResourceWarning)] == []
+
+
+async def test_a_misspelt_provider_is_guessed(monkeypatch: pytest.MonkeyPatch):
+    """Also one that is not set up here: then the message says how to."""
+    for name in ("STREAMWARD_BASE_URL", "AI_GATEWAY_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+    with pytest.raises(ModelNotFound, match=r"did you mean openai/gpt-4o-mini \(set OPENAI_API_KEY\)\?"):
+        await stream_text("opnai/gpt-4o-mini", prompt="x").text

@@ -358,6 +358,23 @@ async def test_callbacks_are_told_in_order():
     assert told == ["chunk", ("step", "tool-calls"), "chunk", ("step", "stop"), ("finish", "b", 2)]
 
 
+async def test_on_finish_with_one_parameter_gets_the_whole_generation():
+    told: list[Any] = []
+    model = ScriptedModel([tool_call("weather", {"city": "Oslo"}), finish("tool-calls", input_tokens=1, output_tokens=2)], [
+        "done", finish(input_tokens=3, output_tokens=4),
+    ])  # fmt: skip
+
+    @tool
+    def weather(city: str) -> str:
+        return "sunny"
+
+    await stream_text(model, prompt="x", tools=[weather], max_steps=2, on_finish=told.append).consume()
+
+    assert (told[0].text, told[0].finish_reason, len(told[0].steps)) == ("done", "stop", 2)
+    assert told[0].total_usage.total_tokens == 10
+    assert [message.role for message in told[0].messages] == ["assistant", "tool", "assistant"]
+
+
 async def test_on_error_gets_the_exception_and_on_finish_nothing():
     told: list[Any] = []
     result = stream_text(

@@ -8,6 +8,7 @@ The producer of a ``Run``. One model call at a time; tools of a step run togethe
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -95,9 +96,18 @@ class Generation:
         """Callbacks of the end, inside the generation, so that nothing is over before they are."""
         terminal, callbacks = self.run.terminal, self.plan.callbacks
         if isinstance(terminal, Finish):
-            await notify(callbacks.on_finish, self.steps[-1], tuple(self.steps))
+            await notify(callbacks.on_finish, *self.finished(callbacks.on_finish))
         elif isinstance(terminal, Error) and self.failing:
             await notify(callbacks.on_error, self.run.failure)
+
+    def finished(self, callback: Callable[..., Any] | None) -> tuple[Any, ...]:
+        """What ``on_finish`` is told: the whole generation where it takes one argument, else last step and all steps."""
+        from streamward.engine.result import Generated
+
+        steps = tuple(self.steps)
+        if callback is not None and not takes_two(callback):
+            return (Generated(steps, total_usage([step.usage for step in steps]), self.plan.output),)
+        return steps[-1], steps
 
     def cancel(self) -> None:
         stream, self.stream = self.stream, None
@@ -277,6 +287,17 @@ class Generation:
     @property
     def tools(self) -> dict[str, Tool]:
         return self.plan.tools
+
+
+def takes_two(callback: Callable[..., Any]) -> bool:
+    """Whether it can be called with two arguments; True when nobody knows."""
+    try:
+        inspect.signature(callback).bind(None, None)
+    except ValueError:
+        return True
+    except TypeError:
+        return False
+    return True
 
 
 EMPTY_TIMEOUT = Timeout()

@@ -54,6 +54,8 @@ class Plan(Struct, kw_only=True):
     prepare_step: PrepareStep | None = None
     repair: Repair | None = None
     tool_errors: ToolErrors = "to_model"
+    output: Any = None
+    """The ``OutputSpec``, for the value that ``on_finish`` is given."""
     transforms: tuple[Any, ...] = ()
     callbacks: Callbacks = Callbacks()
     context: Any = None

@@ -156,9 +156,10 @@ def total_usage(usages: Sequence[Usage | None]) -> Usage | None:
         values = [getattr(usage, name) for usage in known]
         return None if any(value is None for value in values) else sum(values)
 
+    stated = any(usage.stated_total is not None for usage in known)
     return Usage(
         summed("input_tokens"), summed("output_tokens"), summed("cached_input_tokens"), summed("cache_write_tokens"),
-        summed("reasoning_tokens"), summed("total_tokens"),
+        summed("reasoning_tokens"), summed("total_tokens") if stated else None,
     )  # fmt: skip
 
 

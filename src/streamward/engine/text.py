@@ -94,7 +94,7 @@ def stream_text(
         callbacks=Callbacks(
             on_chunk=on_chunk, on_step_finish=on_step_finish, on_finish=on_finish, on_error=on_error, on_abort=on_abort
         ),
-        context=context, new_id=generate_id, telemetry=telemetry_of(telemetry),
+        context=context, new_id=generate_id, telemetry=telemetry_of(telemetry), output=spec,
     )  # fmt: skip
     return StreamResult(plan, spec, check=live_check())
 

@@ -150,7 +150,7 @@ class Routes:
                 f"the model {model[:80]!r} is served by {keyless}, which is not set up here: set {variable}", param="model"
             )
         near = self.near(model)
-        hint = f"; near names: {', '.join(near)}" if near else "; see GET /v1/models"
+        hint = f"; near names: {', '.join(near)}" if near else provider_hint(model) or "; see GET /v1/models"
         return ModelNotFound(f"no target serves the model {model[:80]!r}{hint}", param="model")
 
     def listed(self) -> list[str]:
@@ -181,6 +181,16 @@ class Routes:
             found += [bare[name] for name in difflib.get_close_matches(asked, bare, 3, 0.6)]
         found += difflib.get_close_matches(asked, ids, 3, 0.4)
         return [ids[name] for name in dict.fromkeys(found)][:3]
+
+
+def provider_hint(model: str) -> str:
+    """For a misspelt provider that is not set up here."""
+    name, slash, rest = model.lower()[:MAX_NEAR_CHARS].partition("/")
+    found = difflib.get_close_matches(name, PROVIDERS, 1, 0.75) if slash else []
+    if not found or found[0] == name:
+        return ""
+    variables = PROVIDERS[found[0]].key_env
+    return f"; did you mean {found[0]}/{rest}" + (f" (set {variables[0]})?" if variables else "?")
 
 
 def http_upstream(

@@ -265,7 +265,7 @@ class Splice(Transcode):
         if not broken:
             return stated
         deltas = self.events - self.leg_began
-        return replace(stated, output_tokens=max(stated.output_tokens or 0, deltas), total_tokens=None)
+        return replace(stated, output_tokens=max(stated.output_tokens or 0, deltas), stated_total=None)
 
     def total(self) -> Usage | None:
         """Of all legs."""

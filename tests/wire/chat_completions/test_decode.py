@@ -296,7 +296,7 @@ def test_usage_survives_a_failure():
 @pytest.mark.parametrize(
     ("raw", "profile", "usage"),
     [
-        ({"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 9}, REFERENCE, Usage(1, 2, total_tokens=9)),
+        ({"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 9}, REFERENCE, Usage(1, 2, stated_total=9)),
         ({"prompt_tokens": 1}, REFERENCE, Usage(1)),
         ({**COUNTS, "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 3}}, REFERENCE, Usage(10, 5, 4, 3)),
         ({**COUNTS, "prompt_cache_hit_tokens": 6}, REFERENCE, Usage(10, 5, 6)),

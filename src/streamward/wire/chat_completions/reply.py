@@ -105,7 +105,7 @@ def counted(usage: UsageIn | None, profile: Profile) -> Usage | None:
     return Usage(
         input_tokens=given, output_tokens=answered, cached_input_tokens=prompt.cached_tokens,
         cache_write_tokens=prompt.cache_write_tokens, reasoning_tokens=reasoning,
-        total_tokens=total if total is not None and total != (given or 0) + (answered or 0) else None,
+        stated_total=total if total is not None and total != (given or 0) + (answered or 0) else None,
     )  # fmt: skip
 
 

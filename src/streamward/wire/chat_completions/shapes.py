@@ -71,7 +71,7 @@ def parse_usage(value: Any, profile: Profile) -> Usage | None:
     return Usage(
         input_tokens=prompt, output_tokens=completion, cached_input_tokens=cached,
         cache_write_tokens=written, reasoning_tokens=reasoning,
-        total_tokens=stated, extra={NAME: value},
+        stated_total=stated, extra={NAME: value},
     )  # fmt: skip
 
 

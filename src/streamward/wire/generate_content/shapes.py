@@ -115,7 +115,7 @@ def parse_usage(raw: dict[str, Any]) -> Usage:
         output_tokens=known_output,
         cached_input_tokens=as_count(raw.get("cachedContentTokenCount")),
         reasoning_tokens=thoughts,
-        total_tokens=None if total == (known_input or 0) + (known_output or 0) else total,
+        stated_total=None if total == (known_input or 0) + (known_output or 0) else total,
         extra=own({name: value for name, value in raw.items() if name not in USAGE_FIELDS and value is not None}),
     )
 

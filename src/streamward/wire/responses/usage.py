@@ -43,7 +43,7 @@ def usage_of(value: dict[str, Any], response: dict[str, Any], profile: Profile) 
     return Usage(
         input_tokens=input_tokens, output_tokens=output_tokens, cached_input_tokens=count(inputs, "cached_tokens"),
         cache_write_tokens=count(inputs, "cache_write_tokens"), reasoning_tokens=reasoning,
-        total_tokens=None if total == (input_tokens or 0) + (output_tokens or 0) else total,
+        stated_total=None if total == (input_tokens or 0) + (output_tokens or 0) else total,
         extra={NAME: rest} if rest else None,
     )  # fmt: skip
 
