@@ -47,6 +47,16 @@ async def test_version_3_sends_each_piece_as_a_line(name: str) -> None:
     assert lines == expected
 
 
+@pytest.mark.parametrize("version", [2, 3])
+async def test_half_an_emoji_in_a_delta_is_read(version: Any) -> None:
+    """Some providers cut an emoji into two escapes; JavaScript sends each half as U+FFFD."""
+    halves = [b'data: {"choices":[{"index":0,"delta":{"content":"a\\ud83d"}}]}\n\n', DONE]
+
+    text = "".join(await pieces(OpenAIStream(b"".join(halves), version=version)))
+
+    assert text == ("a\ufffd" if version == 2 else '0:"a\ufffd"\n')
+
+
 async def test_complex_mode() -> None:
     capture = document("v2")["complex"]
     data = StreamData()

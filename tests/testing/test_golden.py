@@ -59,3 +59,30 @@ def test_it_speaks_lines_over_standard_streams():
 
     (line,) = done.stdout.strip().split("\n")
     assert (json.loads(line)["id"], json.loads(line)["wire"]) == ("a", "é\u2028")
+
+
+def test_lines_that_are_no_text_have_replies_too():
+    """Bytes that are not UTF-8, and halves of surrogate pairs on the way out, end nothing."""
+    half = {"id": 1, "op": "convert", "v": 6, "messages": [{"role": "user", "parts": [{"type": "text", "text": "\ud83d"}]}]}
+    lines = b"\xff\xfe\n" + json.dumps(half).encode() + b'\n{"id": 2, "op": "partial_json", "text": "{"}'
+    done = subprocess.run(
+        [sys.executable, "-m", "streamward.testing.golden"], input=lines, capture_output=True, timeout=60, check=True
+    )
+
+    first, second, third = (json.loads(line) for line in done.stdout.splitlines())
+    assert (first["id"], "error" in first) == (None, True)
+    assert second == {"id": 1, "openai_messages": [{"role": "user", "content": "\ud83d"}]}
+    assert third == {"id": 2, "value": {}, "state": "repaired-parse"}
+
+
+async def test_halves_of_surrogate_pairs_are_read_in_every_generation():
+    """JavaScript writes half an emoji as an escape, and reads it back."""
+    for version, wire in (
+        (4, '0:"a\\ud83d"\n0:"b"\n'),
+        (6, 'data: {"type":"text-start","id":"t"}\n\ndata: {"type":"text-delta","id":"t","delta":"a\\ud83d"}\n\n'
+            'data: {"type":"text-delta","id":"t","delta":"b"}\n\ndata: [DONE]\n\n'),
+    ):  # fmt: skip
+        reply = await answer(json.dumps({"id": 1, "op": "read", "v": version, "wire": wire}))
+
+        assert reply["stream_error"] is None
+        assert [part["text"] for part in reply["message"]["parts"]] == ["a\ufffdb"]

@@ -13,13 +13,12 @@ from urllib.parse import quote
 
 import msgspec
 
-from streamward.wire import data_stream, sse, ui_message
+from streamward.wire import data_stream, json_text, sse, ui_message
 
 Json: TypeAlias = dict[str, Any]
 ProtocolName: TypeAlias = Literal["ui", "data", "text"]
 Trigger: TypeAlias = Literal["submit-message", "regenerate-message"]
 
-decode_json = msgspec.json.Decoder().decode
 
 
 class Answer(Protocol):
@@ -72,7 +71,7 @@ class UiAnswer:
             if not frame.data or frame.data == sse.DONE:
                 continue
             try:
-                chunk = decode_json(frame.data)
+                chunk = json_text.decode_answer(frame.data)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 self.assembler.feed_data(frame.data)  # it has the words for what is wrong
                 continue

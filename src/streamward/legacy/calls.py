@@ -13,12 +13,12 @@ import msgspec
 
 from streamward.errors import UpstreamInvalid
 from streamward.legacy.callbacks import Callbacks, tell
+from streamward.wire import json_text
 from streamward.wire.js_json import encode
 
 OPENINGS = ('{"function_call":', '{"tool_calls":')
 log = logging.getLogger("streamward.legacy")
 
-decode_json = msgspec.json.Decoder().decode
 
 
 class CallBuffer:
@@ -45,7 +45,7 @@ class CallBuffer:
     @property
     def payload(self) -> dict[str, Any]:
         try:
-            value = decode_json(self.text.encode("utf-8", "replace"))
+            value = json_text.decode_answer(self.text.encode("utf-8", "replace"))
         except msgspec.DecodeError as exc:
             raise UpstreamInvalid(f"the model's call is not complete: {exc}") from None
         return value if isinstance(value, dict) else {}

@@ -11,10 +11,9 @@ from msgspec.structs import replace
 from streamward.errors import UpstreamError, UpstreamInvalid
 from streamward.legacy.callbacks import Callbacks, gather
 from streamward.legacy.stream import LegacyStream, Piece, Version
+from streamward.wire import json_text
 from streamward.wire.legacy import ChunkText
 from streamward.wire.sse import Frame
-
-decode_json = msgspec.json.Decoder().decode
 
 
 class ChunkParser:
@@ -39,7 +38,7 @@ def plain_chunk(item: Any) -> dict[str, Any]:
     """The chunk as a dict, whatever brought it."""
     if isinstance(item, Frame):
         try:
-            item = decode_json(item.data)
+            item = json_text.decode_answer(item.data)
         except msgspec.DecodeError as exc:
             raise UpstreamInvalid(f"a frame of the provider's stream is not JSON: {exc}") from None
     elif hasattr(item, "model_dump"):

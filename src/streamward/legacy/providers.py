@@ -12,11 +12,11 @@ from streamward.errors import InvalidRequest, UpstreamError, UpstreamInvalid
 from streamward.legacy.callbacks import Callbacks, gather, tell
 from streamward.legacy.sources import END, Source
 from streamward.legacy.stream import FunctionParser, LegacyStream, Version
+from streamward.wire import json_text
 from streamward.wire.legacy import JS_WHITESPACE
 from streamward.wire.ndjson import Reader as LineReader
 
 Given = Callbacks | Mapping[str, Any] | None
-decode_json = msgspec.json.Decoder().decode
 
 HUGGINGFACE_ENDS = frozenset({"</s>", "<|endoftext|>", "<|end|>"})
 
@@ -33,9 +33,9 @@ def field(value: Any, *path: str | int) -> Any:
     return value
 
 
-def from_json(data: str) -> Any:
+def from_json(data: str | bytes) -> Any:
     try:
-        return decode_json(data)
+        return json_text.decode_answer(data.encode("utf-8", "replace") if isinstance(data, str) else data)
     except msgspec.DecodeError as exc:
         raise UpstreamInvalid(f"a frame of the provider's stream is not JSON: {exc}") from None
 

@@ -190,11 +190,11 @@ async def legacy(request: Json) -> Json:
     return reply
 
 
-async def answer(line: str) -> Json:
+async def answer(line: str | bytes) -> Json:
     """The reply to one request line; never raises."""
     request: Any = None
     try:
-        request = json.loads(line)
+        request = json.loads(line.decode("utf-8-sig") if isinstance(line, bytes) else line)
         operation = OPERATIONS.get(request.get("op"))
         reply = {"unsupported": True} if operation is None else await operation(request)
     except Exception as exc:  # one bad request must not end the others
@@ -212,9 +212,10 @@ def plain(value: Any) -> Any:
 
 
 async def main() -> None:
-    while line := await asyncio.to_thread(sys.stdin.readline):
+    while line := await asyncio.to_thread(sys.stdin.buffer.readline):
         if line.strip():
-            sys.stdout.write(json.dumps(plain(await answer(line)), ensure_ascii=False) + "\n")
+            # ASCII: halves of surrogate pairs have no UTF-8, and some readers end a line at U+2028.
+            sys.stdout.write(json.dumps(plain(await answer(line))) + "\n")
             sys.stdout.flush()
 
 
@@ -223,6 +224,4 @@ OPERATIONS: dict[str, Callable[[Json], Any]] = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    sys.stdin.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # a text file
-    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     asyncio.run(main())

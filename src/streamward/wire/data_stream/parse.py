@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from streamward.wire import json_text
+
 NAN = float("nan")
 
-decode_json = msgspec.json.Decoder().decode
 
 
 class Part(Struct, frozen=True):
@@ -37,7 +38,7 @@ def parse_part(line: str) -> Part:
     if entry is None:
         raise PartError(f"Failed to parse stream string. Invalid code {code}.")
     try:
-        value = decode_json(text.encode("utf-8", "replace"))
+        value = json_text.decode_answer(text.encode("utf-8", "replace"))
     except (msgspec.DecodeError, RecursionError) as exc:
         truncated = "truncated" in str(exc)
         raise PartError("Unexpected end of JSON input" if truncated else f"Unexpected token in JSON: {exc}") from None

@@ -8,12 +8,10 @@ from typing import Any
 
 import msgspec
 
-from streamward.wire import sse
+from streamward.wire import json_text, sse
 from streamward.wire.partial_json import PartialJson
 from streamward.wire.ui_message.frames import Json
 from streamward.wire.ui_message.versions import Number
-
-decode_json = msgspec.json.Decoder().decode
 
 ABSENT: Any = object()
 """A field that is not there, where JavaScript says undefined."""
@@ -59,7 +57,7 @@ class Assembler:
         if self.failure is not None or not data or data == sse.DONE:
             return
         try:
-            chunk = decode_json(data)
+            chunk = json_text.decode_answer(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             self.failure = f"JSON parsing failed: {exc}"
             return
