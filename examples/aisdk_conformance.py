@@ -16,18 +16,15 @@ import httpx
 import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
-from starlette.websockets import WebSocket
+from starlette.routing import Route
 
 from streamward import (
-    ChatRequest,
     StreamwardError,
     create_data_stream_response,
     create_ui_message_stream_response,
     generate_id,
     openai_compatible,
     resumable,
-    serve_chat_socket,
     stream_object,
     stream_text,
     tool,
@@ -322,13 +319,6 @@ async def ui_resume(request: Request) -> Response:
     return await streams.resume(request.path_params["id"])
 
 
-async def ui_socket(websocket: WebSocket) -> None:
-    async def reply(request: ChatRequest) -> Any:
-        return ui_answer(request.body | {"id": request.id, "messages": request.messages}, 7)
-
-    await serve_chat_socket(websocket, reply, streams=streams)
-
-
 async def ui_custom(request: Request, version: int) -> Response:
     body = await body_of(request)
     messages = chat_messages(body)
@@ -406,7 +396,7 @@ async def ready(_: Request) -> Response:
     return PlainTextResponse("ready")
 
 
-def routes() -> list[BaseRoute]:
+def routes() -> list[Route]:
     """All routes but the gateway's."""
     table: list[tuple[str, Callable[[Request], Any]]] = [
         ("/v3/api/chat-core", checked(v3_chat_core)),
@@ -437,7 +427,7 @@ def routes() -> list[BaseRoute]:
         ]
     posts = [Route(path, endpoint, methods=["POST"]) for path, endpoint in table]
     gets = [Route(f"/v{version}/api/resumable/{{id:path}}/stream", checked(ui_resume)) for version in (5, 6, 7)]
-    return [Route("/", ready), *posts, *gets, WebSocketRoute("/v7/api/chat-ws", ui_socket)]
+    return [Route("/", ready), *posts, *gets]
 
 
 app = create_app(

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from streamward.client import Chat as Chat
     from streamward.client import Client as Client
     from streamward.engine.caching import caching as caching
-    from streamward.engine.chat_socket import ChatRequest as ChatRequest
-    from streamward.engine.chat_socket import serve_chat_socket as serve_chat_socket
     from streamward.engine.mcp import mcp_tools as mcp_tools
     from streamward.engine.middleware import Middleware as Middleware
     from streamward.engine.middleware import default_settings as default_settings
@@ -70,7 +68,6 @@ WHERE = {
         "create_provider_registry", "custom_provider", "openai_compatible", "provider", "set_default_registry",
     ),
     "streamward.engine.response": ("StreamResponse",),
-    "streamward.engine.chat_socket": ("ChatRequest", "serve_chat_socket"),
     "streamward.engine.resumable": ("Resumable", "resumable"),
     "streamward.engine.result": ("Generated", "StreamResult"),
     "streamward.engine.segmenter": ("Segmenter",),
