@@ -8,6 +8,7 @@ them from the `openai` SDK.
 """
 
 import asyncio
+import json
 import os
 from collections.abc import Callable
 from typing import Any
@@ -16,10 +17,12 @@ import httpx
 import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from streamward import (
     StreamwardError,
+    chat_socket,
     create_data_stream_response,
     create_ui_message_stream_response,
     generate_id,
@@ -199,15 +202,19 @@ class ClientLeftError(Exception):
 
 async def chat_chunks(request: Request, body: dict[str, Any], version: int) -> httpx.Response:
     told = [{key: message[key] for key in MESSAGE_FIELDS if key in message} for message in chat_messages(body)]
-    fields = {"functions": body["functions"]} if version == 2 and body.get("functions") else {}
-    if version == 3:
-        fields["stream_options"] = {"include_usage": True}
+    fields = usage_of(version)
+    if version == 2 and body.get("functions"):
+        fields["functions"] = body["functions"]
     messages = [{"role": "system", "content": SYSTEM}, *(m for m in told if m["role"] != "data")]
     return await chunks_of(request, body, messages, **fields)
 
 
 async def prompt_chunks(request: Request, body: dict[str, Any], version: int) -> httpx.Response:
-    return await chunks_of(request, body, [{"role": "user", "content": prompt_of(body)}])
+    return await chunks_of(request, body, [{"role": "user", "content": prompt_of(body)}], **usage_of(version))
+
+
+def usage_of(version: int) -> dict[str, Any]:
+    return {"stream_options": {"include_usage": True}} if version == 3 else {}
 
 
 async def helper_text(request: Request, version: int, chunks: Any) -> Response:
@@ -241,7 +248,12 @@ class NodeResponse:
         left = asyncio.ensure_future(receive())
         await asyncio.wait({self.writing, left}, return_when=asyncio.FIRST_COMPLETED)
         left.cancel()
-        self.writing.cancel() if not self.writing.done() else self.writing.result()
+        if not self.writing.done():
+            self.writing.cancel()
+        elif self.head is not None and self.writing.exception() is not None:
+            await PlainTextResponse(MASKED, 500)(scope, receive, send)  # nothing was sent yet
+        else:
+            self.writing.result()  # breaks the body off
 
     def write_head(self, status: int, headers: dict[str, str]) -> None:
         fields = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
@@ -319,6 +331,18 @@ async def ui_resume(request: Request) -> Response:
     return await streams.resume(request.path_params["id"])
 
 
+async def ui_socket(websocket: WebSocket) -> None:
+    """`WebSocketChatTransport`: the turns of `/v7/api/resumable` over one connection, for pages of any origin."""
+    await chat_socket(websocket, socket_answer, streams=streams, allowed_origins="*")  # there is no cookie to protect
+
+
+def socket_answer(body: dict[str, Any], _: dict[str, str]) -> Any:
+    try:
+        return ui_answer(body, 7)
+    except BadBodyError as exc:
+        raise StreamwardError(str(exc), status=400) from None
+
+
 async def ui_custom(request: Request, version: int) -> Response:
     body = await body_of(request)
     messages = chat_messages(body)
@@ -365,8 +389,12 @@ async def completion_text(request: Request, version: int) -> Response:
 
 async def object_stream(request: Request, version: int) -> Response:
     """Whatever JSON was posted is the prompt; the object comes as a text stream."""
-    asked = await request.body()
-    result = stream_object(model_named("object"), output="json", prompt=asked.decode("utf-8", "replace") or "{}")
+    asked = await request.body() or b"{}"  # `submit()` without an argument posts nothing
+    try:
+        json.loads(asked)
+    except (ValueError, RecursionError):
+        raise BadBodyError("the body is not JSON") from None
+    result = stream_object(model_named("object"), output="json", prompt=asked.decode("utf-8", "replace"))
     return result.to_text_stream_response()
 
 
@@ -396,7 +424,7 @@ async def ready(_: Request) -> Response:
     return PlainTextResponse("ready")
 
 
-def routes() -> list[Route]:
+def routes() -> list[BaseRoute]:
     """All routes but the gateway's."""
     table: list[tuple[str, Callable[[Request], Any]]] = [
         ("/v3/api/chat-core", checked(v3_chat_core)),
@@ -427,7 +455,7 @@ def routes() -> list[Route]:
         ]
     posts = [Route(path, endpoint, methods=["POST"]) for path, endpoint in table]
     gets = [Route(f"/v{version}/api/resumable/{{id:path}}/stream", checked(ui_resume)) for version in (5, 6, 7)]
-    return [Route("/", ready), *posts, *gets]
+    return [Route("/", ready), *posts, *gets, WebSocketRoute("/v7/api/chat-ws", ui_socket)]
 
 
 app = create_app(

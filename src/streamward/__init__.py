@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from streamward.client import Chat as Chat
     from streamward.client import Client as Client
     from streamward.engine.caching import caching as caching
+    from streamward.engine.chat_socket import chat_socket as chat_socket
     from streamward.engine.mcp import mcp_tools as mcp_tools
     from streamward.engine.middleware import Middleware as Middleware
     from streamward.engine.middleware import default_settings as default_settings
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 WHERE = {
     "streamward.client": ("Chat", "Client"),
     "streamward.engine.caching": ("caching",),
+    "streamward.engine.chat_socket": ("chat_socket",),
     "streamward.engine.mcp": ("mcp_tools",),
     "streamward.engine.middleware": (
         "Middleware", "default_settings", "extract_reasoning", "simulate_streaming", "wrap_model",

@@ -98,9 +98,18 @@ def text_of(message: dict[str, Any]) -> str:
 def test_a_completion_is_one_user_message(app: httpx.Client, upstream: ModelUpstream, path: str) -> None:
     answer = app.post(path, json={"prompt": "say it"})
 
-    messages = upstream.seen()[0]["body"]["messages"]
-    assert (answer.status_code, [text_of(m) for m in messages]) == (200, ["say it"])
+    asked = upstream.seen()[0]["body"]
+    assert (answer.status_code, [text_of(m) for m in asked["messages"]]) == (200, ["say it"])
     assert "Hello" in answer.text
+    if path[2] != "2":
+        assert asked["stream_options"] == {"include_usage": True}
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_node_response_that_fails_before_it_began_is_masked(app: httpx.Client, version: int) -> None:
+    answer = app.post(f"/v{version}/api/node", json=body_for("/v2", "error-first"))
+
+    assert (answer.status_code, answer.text) == (500, "An error occurred.")
 
 
 @pytest.mark.parametrize("path", [*CHATS, *COMPLETIONS])
@@ -205,6 +214,13 @@ def test_an_object_comes_as_text(app: httpx.Client, upstream: ModelUpstream, ver
 
     assert answer.json() == {"city": "Paris", "tempC": 21}
     assert upstream.seen()[0]["body"]["response_format"]["type"] == "json_object"
+
+
+def test_an_object_needs_json_or_nothing(app: httpx.Client, upstream: ModelUpstream) -> None:
+    statuses = [app.post("/v6/api/object", content=body).status_code for body in (b"{", b"\xff", b"[" * 100_000, b"")]
+
+    assert statuses == [400, 400, 400, 200]
+    assert len(upstream.seen()) == 1
 
 
 def test_functions_are_forwarded_by_version_2(app: httpx.Client, upstream: ModelUpstream) -> None:

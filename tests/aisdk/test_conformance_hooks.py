@@ -104,6 +104,11 @@ def test_the_hooks_of_5_to_7(hooks: Path, version: int, app: str, upstream: Mode
     assert "c2VjcmV0" in json.dumps(got["attached"]["said"]) or "secret" in json.dumps(got["attached"]["said"])
     assert got["object"] == {"city": "Paris", "tempC": 21}
     assert got["resumed"] == {"text": HELLO, "messages": 2}
+    if version == 7:
+        assert got["socket"] == {
+            "turns": ["hi", "Both 21.", "again", "Both 21."], "refused": "An error occurred.", "idle": None,
+            "stopped": {"text": "Hel", "status": "ready", "gone": True}, "resumed": {"text": HELLO, "same": True},
+        }  # fmt: skip
     if version > 5:
         approved = {"before": "approval-requested", "after": "output-available", "output": {"removed": "/x"}}
         denied = {"before": "approval-requested", "after": "output-denied", "output": None}

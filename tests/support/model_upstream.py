@@ -146,6 +146,7 @@ ANSWERS: dict[str, Any] = {
     "error": lambda: stream(ROLE, delta("Hel"), frame({"error": {"message": SECRET, "type": "server_error"}})),
     "stall": lambda: [*stream(ROLE, delta("Hel"), end=False), Fault.STALL],
     "silent": lambda: [Fault.STALL],
+    "error-first": lambda: stream(frame({"error": {"message": SECRET, "type": "server_error"}})),
     "denied": lambda: failed(401),
 }  # fmt: skip
 

@@ -6,6 +6,9 @@ const dom = new JSDOM('<!doctype html><div id="root"></div>', { url: 'http://127
 for (const name of ['window', 'document', 'HTMLElement', 'Element', 'Node', 'Event', 'FileList']) globalThis[name] = name === 'window' ? dom.window : dom.window[name];
 Object.defineProperty(globalThis, 'navigator', { value: dom.window.navigator, configurable: true });
 
+/** A page's own WebSocket: Node 20 has none. */
+export const { WebSocket } = dom.window;
+
 const React = await import('react');
 const { createRoot } = await import('react-dom/client');
 

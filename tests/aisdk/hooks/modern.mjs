@@ -1,7 +1,7 @@
 // useChat, useCompletion and useObject of majors 5, 6 and 7 against the conformance app.
 
 import { z } from 'zod';
-import { mount } from './dom.mjs';
+import { WebSocket, mount } from './dom.mjs';
 
 const idle = h => h.status === 'ready' || h.status === 'error';
 const last = h => h.messages.at(-1);
@@ -104,7 +104,56 @@ export async function modern(version, react, ai, base, upstream) {
   results.object = object.now().object;
 
   results.resumed = await resume(version, react, ai, api('resumable'), upstream);
+  if (version === 7) results.socket = await overSocket(react, ai, api('chat-ws'), upstream);
   return results;
+}
+
+/** Two turns, a stop, and a reconnect, over WebSocketChatTransport. */
+async function overSocket(react, ai, url, upstream) {
+  const open = (model, id, options = {}) => {
+    const transport = new ai.WebSocketChatTransport({ url, webSocket: WebSocket, body: { model } });
+    return { transport, chat: new react.Chat({ id, transport, ...options }) };
+  };
+  const plain = open('tools', 'ws plain');
+  await plain.chat.sendMessage({ text: 'hi' });
+  await plain.chat.sendMessage({ text: 'again' });
+  const turns = plain.chat.messages.map(m => textOf(m));
+  plain.transport.close();
+
+  const stalled = open('stall', 'ws stalled');
+  const sending = stalled.chat.sendMessage({ text: 'hi' });
+  await seen(() => stalled.chat.messages.at(-1)?.role === 'assistant' && textOf(stalled.chat.messages.at(-1)) === 'Hel');
+  await stalled.chat.stop();
+  await sending;
+  const stopped = { text: textOf(stalled.chat.messages.at(-1)), status: stalled.chat.status, gone: await upstream.gone() };
+  stalled.transport.close();
+
+  const denied = open('denied', 'ws denied');
+  await denied.chat.sendMessage({ text: 'hi' });
+  const refused = denied.chat.error?.message;
+  denied.transport.close();
+
+  const before = open('stepped', 'ws ü/#');
+  const lost = before.chat.sendMessage({ text: 'hi' });
+  await seen(() => before.chat.messages.length === 2 && textOf(before.chat.messages[1]) === 'Hello');
+  before.transport.close();
+  await lost;
+  const after = open('stepped', 'ws ü/#', { messages: [before.chat.messages[0]] });
+  const resuming = after.chat.resumeStream();
+  await seen(() => after.chat.messages.length === 2 && textOf(after.chat.messages[1]) === 'Hello');
+  for (let step = 0; step < 4; step += 1) await upstream.step();
+  await resuming;
+  const resumed = { text: textOf(after.chat.messages[1]), same: after.chat.messages[1].id === before.chat.messages[1].id };
+  const idle = await after.transport.reconnectToStream({ chatId: 'ws ü/#' });
+  after.transport.close();
+  return { turns, stopped, refused, resumed, idle };
+}
+
+async function seen(condition) {
+  for (let tries = 0; !condition(); tries += 1) {
+    if (tries > 1000) throw new Error(`waited in vain for ${condition}`);
+    await new Promise(resolve => setTimeout(resolve, 10));
+  }
 }
 
 async function resume(version, react, ai, api, upstream) {
