@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -55,3 +56,29 @@ def test_odd_chunks_are_no_text(chunk: dict[str, Any]) -> None:
 def test_bad_json_in_a_line_is_an_error() -> None:
     with pytest.raises(ValueError, match="Unexpected token"):
         parse_line("0:{")
+
+
+@pytest.mark.parametrize(
+    ("chunks", "expected"),
+    [
+        (
+            [{"delta": {"tool_calls": [
+                {"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"x":1}'}},
+                {"index": 1, "id": "b", "function": {"name": "g", "arguments": "{}"}},
+            ]}, "finish_reason": "stop"}],
+            {"tool_calls": [
+                {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}},
+                {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
+            ]},
+        ),
+        (
+            [{"delta": {"function_call": {"name": "f", "arguments": '{"x":'}}},
+             {"delta": {"function_call": {"arguments": '"/"}'}}, "finish_reason": "tool_calls"}],
+            {"function_call": {"name": "f", "arguments": '{"x":"/"}'}},
+        ),
+    ],
+)  # fmt: skip
+def test_calls_that_come_whole_lose_nothing(chunks: list[dict[str, Any]], expected: dict[str, Any]) -> None:
+    text = ChunkText()
+
+    assert json.loads("".join(text.feed({"choices": [choice]}) for choice in chunks)) == expected

@@ -65,7 +65,8 @@ class ChunkText:
 
     def __init__(self) -> None:
         self.begun = False
-        self.in_call = False
+        self.call_end = ""
+        """Closes the JSON text of the call that is open."""
 
     def feed(self, chunk: dict[str, Any]) -> str:
         """The text of *chunk*; empty when it has none."""
@@ -82,30 +83,34 @@ class ChunkText:
         return (self.trimmed(string(delta.get("content"))), True) if piece is None else (piece, False)
 
     def call_piece(self, delta: dict[str, Any], finish_reason: Any) -> str | None:
-        """What *delta* adds to the JSON text of a call; ``None`` when it is not about calls."""
-        function_call = delta.get("function_call")
-        function_call = function_call if type(function_call) is dict else {}
+        """What *delta* adds to the JSON text of a call; ``None`` when it is not about calls.
+
+        Some providers send a call whole, several in one delta, or the finish reason along with it: the AI SDK loses
+        those arguments, or the end of the JSON.
+        """
         tool_calls = delta.get("tool_calls")
-        call = tool_calls[0] if type(tool_calls) is list and tool_calls and type(tool_calls[0]) is dict else {}
-        function = call.get("function")
-        function = function if type(function) is dict else {}
-        if function_call.get("name"):
-            self.in_call = True
-            return f'{{"function_call": {{"name": "{function_call["name"]}", "arguments": "'
+        pieces = [self.function_call_piece(as_dict(delta.get("function_call")))]
+        pieces += [self.tool_call_piece(as_dict(call)) for call in tool_calls] if type(tool_calls) is list else []
+        if self.call_end and finish_reason in CALL_FINISHES:
+            pieces.append(self.call_end)
+            self.call_end = ""
+        return "".join(pieces) or None
+
+    def function_call_piece(self, call: dict[str, Any]) -> str:
+        opening = ""
+        if call.get("name"):
+            self.call_end = '"}}'
+            opening = f'{{"function_call": {{"name": "{call["name"]}", "arguments": "'
+        return opening + string(call.get("arguments")).translate(ESCAPES)
+
+    def tool_call_piece(self, call: dict[str, Any]) -> str:
+        function, opening = as_dict(call.get("function")), ""
         if function.get("name"):
-            self.in_call = True
-            opening = '{"tool_calls":[ {' if call.get("index", 0) == 0 else '"}}, {'
-            return (
-                f'{opening}"id": "{call.get("id")}", "type": "function", '
-                f'"function": {{"name": "{function["name"]}", "arguments": "'
+            opening = ('"}}, {' if self.call_end else '{"tool_calls":[ {') + (
+                f'"id": "{call.get("id")}", "type": "function", "function": {{"name": "{function["name"]}", "arguments": "'
             )
-        arguments = string(function_call.get("arguments")) or string(function.get("arguments"))
-        if arguments:
-            return arguments.translate(ESCAPES)
-        if self.in_call and finish_reason in CALL_ENDS:
-            self.in_call = False
-            return CALL_ENDS[finish_reason]
-        return None
+            self.call_end = '"}}]}'
+        return opening + string(function.get("arguments")).translate(ESCAPES)
 
     def trimmed(self, text: str) -> str:
         if not self.begun:
@@ -116,6 +121,10 @@ class ChunkText:
 
 def string(value: Any) -> str:
     return value if type(value) is str else ""
+
+
+def as_dict(value: Any) -> dict[str, Any]:
+    return value if type(value) is dict else {}
 
 
 def is_function_call(value: Any) -> bool:
@@ -166,6 +175,6 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 ESCAPES = str.maketrans({
     "\\": "\\\\", "/": "\\/", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f",
 })  # fmt: skip
-CALL_ENDS = {"function_call": '"}}', "stop": '"}}', "tool_calls": '"}}]}'}
+CALL_FINISHES = frozenset({"function_call", "stop", "tool_calls"})
 JS_WHITESPACE = " \t\n\v\f\r\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"  # noqa: E501
 """What JavaScript's trimStart removes."""
