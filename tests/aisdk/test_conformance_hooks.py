@@ -113,3 +113,22 @@ def test_the_hooks_of_5_to_7(hooks: Path, version: int, app: str, upstream: Mode
         approved = {"before": "approval-requested", "after": "output-available", "output": {"removed": "/x"}}
         denied = {"before": "approval-requested", "after": "output-denied", "output": None}
         assert (got["approved"], got["denied_tool"]) == (approved, denied)
+
+
+@pytest.mark.node
+def test_the_socket_of_7(hooks: Path, app: str, upstream: ModelUpstream) -> None:
+    """Two chats at once on one socket, failures, a stop, a lost socket, and what is no frame."""
+    done = subprocess.run(
+        ["node", "socket.mjs", app, upstream.origin], cwd=hooks, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    got = json.loads(done.stdout)
+
+    assert got["shared"] == [{"text": HELLO, "errors": []}] * 2
+    assert got["tools"] == "Both 21."
+    assert got["error"] == got["drop"] == {"text": "Hel", "errors": ["An error occurred."]}
+    assert got["denied"]["errors"] == ["An error occurred."]
+    assert got["stopped"] == {"before": "Hel", "gone": True}
+    assert got["resumed"] == {"text": HELLO, "errors": []}
+    assert got["nothing"] is None
+    assert got["bad"][0] == 1008
