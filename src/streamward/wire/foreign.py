@@ -7,10 +7,12 @@ cache, which tier to bill) may be left out when the target speaks another dialec
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from streamward.call import Call, Message, ToolOutput
-from streamward.errors import Unsupported
+from streamward.call import Call, Message, ToolOutput, ToolUse
+from streamward.errors import InvalidRequest, Unsupported
 from streamward.events import Extra
+from streamward.wire import json_text
 
 SIGNATURE_MARK = "sw1."
 """Begins signatures that name the dialect of the provider that made them: ``sw1.<dialect>.``. They go back to such a
@@ -55,6 +57,23 @@ def message_extras(message: Message, path: str) -> Iterator[tuple[Extra, str]]:
             for inner, item in enumerate(part.output):
                 if item.extra:
                     yield item.extra, f"{path}.content[{index}].content[{inner}]"
+
+
+def tool_input(part: ToolUse, path: str) -> dict[str, Any]:
+    """The arguments of an earlier call as the object that most dialects want.
+
+    Raises:
+        InvalidRequest: they are none.
+    """
+    try:
+        value = json_text.decode_any(part.input.encode()) if part.input.strip() else {}
+    except (ValueError, RecursionError):
+        value = None
+    if type(value) is not dict:
+        raise InvalidRequest(
+            f"{path}: the arguments of tool call {part.id!r} must be a JSON object as text", param=f"{path}.tool_calls"
+        )
+    return value
 
 
 HINTS: dict[str, frozenset[str]] = {

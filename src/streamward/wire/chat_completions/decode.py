@@ -39,16 +39,15 @@ from streamward.wire.chat_completions.shapes import (
     NAME,
     NOT_JSON,
     PlainChunk,
-    as_dict,
-    as_list,
     content_pieces,
     count,
     parse_usage,
     told,
     usage_at,
-)  # fmt: skip
+)
 from streamward.wire.chat_completions.tools import ToolSlots
 from streamward.wire.dialect import MAX_TOOL_INPUT_BYTES, Profile
+from streamward.wire.loose import as_dict, as_list
 from streamward.wire.sse import DONE, Frame
 from streamward.wire.upstream_status import TRUNCATED, invalid
 

@@ -35,7 +35,8 @@ from streamward.wire.chat_completions.request_shapes import (
     ToolIn,
     validate,
 )  # fmt: skip
-from streamward.wire.chat_completions.shapes import NAME, as_dict, as_list, told
+from streamward.wire.chat_completions.shapes import NAME, told
+from streamward.wire.loose import as_dict, as_list
 
 
 def parse_request(body: dict[str, Any]) -> Call:

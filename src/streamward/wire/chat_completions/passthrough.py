@@ -18,16 +18,10 @@ from streamward.events import Usage
 from streamward.wire import json_text
 from streamward.wire.chat_completions.decode import INVALID, REPORTED
 from streamward.wire.chat_completions.errors import error_frame
-from streamward.wire.chat_completions.shapes import (
-    FAILED_FINISHES,
-    NOT_JSON,
-    as_dict,
-    content_pieces,
-    parse_usage,
-    usage_at,
-)  # fmt: skip
+from streamward.wire.chat_completions.shapes import FAILED_FINISHES, NOT_JSON, content_pieces, parse_usage, usage_at
 from streamward.wire.chat_completions.tools import ToolSlots
 from streamward.wire.dialect import Profile
+from streamward.wire.loose import as_dict
 from streamward.wire.sse import DONE, DONE_FRAME, MAX_EVENT_BYTES, Reader
 from streamward.wire.upstream_status import TRUNCATED
 

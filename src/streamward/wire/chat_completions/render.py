@@ -25,9 +25,10 @@ from streamward.call import (
 )  # fmt: skip
 from streamward.errors import Unsupported
 from streamward.wire.chat_completions.encode import reasoning_details
-from streamward.wire.chat_completions.shapes import NAME, as_dict
+from streamward.wire.chat_completions.shapes import NAME
 from streamward.wire.dialect import Profile
 from streamward.wire.foreign import refuse_foreign
+from streamward.wire.loose import as_dict
 
 
 def render_request(call: Call, *, model: str, profile: Profile) -> dict[str, Any]:

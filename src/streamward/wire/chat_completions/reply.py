@@ -18,17 +18,16 @@ from streamward.wire.chat_completions.shapes import (
     FINISH_TO_WAIST,
     NAME,
     NOT_JSON,
-    as_dict,
-    as_list,
     content_pieces,
     count,
     parse_usage,
     render_usage,
     told,
     usage_at,
-)  # fmt: skip
+)
 from streamward.wire.chat_completions.tools import ToolSlots
 from streamward.wire.dialect import Context, Profile
+from streamward.wire.loose import as_dict, as_list
 from streamward.wire.upstream_status import TRUNCATED
 
 TokenCount = Annotated[int, Meta(ge=0, lt=1 << 53)]

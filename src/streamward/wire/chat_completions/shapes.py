@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from streamward.events import FinishReason, Usage
 from streamward.wire.dialect import Profile
+from streamward.wire.loose import as_dict
 
 NAME = "chat_completions"
 
@@ -121,14 +122,6 @@ def told(detail: dict[str, Any]) -> str:
     """What one of ``reasoning_details`` says in words: ``text``, or the ``summary`` of what is encrypted."""
     text = detail.get("text") or detail.get("summary")
     return text if type(text) is str else ""
-
-
-def as_list(value: Any) -> list[Any]:
-    return value if type(value) is list else []
-
-
-def as_dict(value: Any) -> dict[str, Any]:
-    return value if type(value) is dict else {}
 
 
 FINISH_TO_WAIST: dict[str, FinishReason] = {

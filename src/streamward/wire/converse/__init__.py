@@ -14,8 +14,9 @@ from streamward.wire.converse.decode import Decoder, parse_reply
 from streamward.wire.converse.errors import parse_error
 from streamward.wire.converse.event_stream import Reader
 from streamward.wire.converse.render import render_request
-from streamward.wire.converse.shapes import MEDIA_TYPE, NAME, as_count
+from streamward.wire.converse.shapes import MEDIA_TYPE, NAME
 from streamward.wire.dialect import Profile
+from streamward.wire.loose import as_count
 
 
 def path(model: str, *, stream: bool) -> str:

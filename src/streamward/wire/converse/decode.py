@@ -36,8 +36,9 @@ from streamward.reply import Reply, collect
 from streamward.wire import json_text
 from streamward.wire.converse.errors import error_of
 from streamward.wire.converse.event_stream import EXCEPTION
-from streamward.wire.converse.shapes import NAME, as_dict, as_list, as_text, own, parse_stop, parse_usage
+from streamward.wire.converse.shapes import NAME, own, parse_stop, parse_usage
 from streamward.wire.dialect import MAX_PARTS, MAX_TOOL_INPUT_BYTES, Profile
+from streamward.wire.loose import as_dict, as_list, as_text
 from streamward.wire.sse import Frame
 from streamward.wire.upstream_status import TOO_MANY_PARTS, TOOL_INPUT_TOO_LARGE, TRUNCATED, invalid
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streamward.errors import ErrorInfo
 from streamward.wire import json_text
-from streamward.wire.converse.shapes import as_dict, as_text
+from streamward.wire.loose import as_dict, as_text
 from streamward.wire.upstream_status import CONTEXT_TOO_LONG, MAX_ERROR_BYTES, from_status
 
 STATUS_OF_EXCEPTION = {

@@ -30,7 +30,7 @@ from streamward.errors import InvalidRequest, Unsupported
 from streamward.wire import json_text
 from streamward.wire.converse.shapes import DOCUMENT_FORMATS, IMAGE_FORMATS, NAME, extra_of
 from streamward.wire.dialect import Profile
-from streamward.wire.foreign import SIGNATURE_MARK, refuse_foreign
+from streamward.wire.foreign import SIGNATURE_MARK, refuse_foreign, tool_input
 
 ID = re.compile(r"[^a-zA-Z0-9_.:-]")
 """What ids of tool calls must not hold."""
@@ -281,18 +281,6 @@ def render_document(part: Document, path: str) -> dict[str, Any]:
 def tool_id(call_id: str) -> str:
     """The same on the call and on its result."""
     return ID.sub("_", call_id)[:MAX_ID_CHARS]
-
-
-def tool_input(part: ToolUse, path: str) -> dict[str, Any]:
-    try:
-        value = json_text.decode_any(part.input.encode()) if part.input.strip() else {}
-    except (ValueError, RecursionError):
-        value = None
-    if type(value) is not dict:
-        raise InvalidRequest(
-            f"{path}: the arguments of tool call {part.id!r} must be a JSON object as text", param=f"{path}.tool_calls"
-        )
-    return value
 
 
 SYSTEM = frozenset({"system", "developer"})

@@ -18,7 +18,8 @@ from streamward.wire.generate_content.errors import parse_error, render_error
 from streamward.wire.generate_content.parse import parse_request
 from streamward.wire.generate_content.render import render_request
 from streamward.wire.generate_content.reply import parse_reply, render_reply
-from streamward.wire.generate_content.shapes import MEDIA_TYPE, NAME, as_count
+from streamward.wire.generate_content.shapes import MEDIA_TYPE, NAME
+from streamward.wire.loose import as_count
 from streamward.wire.sse import MAX_EVENT_BYTES
 
 

@@ -42,14 +42,12 @@ from streamward.wire.generate_content.shapes import (
     FAILED_FINISHES,
     MINTED,
     NAME,
-    as_dict,
-    as_list,
-    as_text,
     own,
     parse_finish,
     parse_usage,
     unwrap_signature,
 )
+from streamward.wire.loose import as_dict, as_list, as_text
 from streamward.wire.sse import DONE, Frame
 from streamward.wire.upstream_status import TOO_MANY_PARTS, TOOL_INPUT_TOO_LARGE, TRUNCATED, invalid
 

@@ -8,7 +8,7 @@ import msgspec
 
 from streamward.errors import ErrorInfo
 from streamward.wire import json_text
-from streamward.wire.generate_content.shapes import as_dict, as_list, as_text
+from streamward.wire.loose import as_dict, as_list, as_text
 from streamward.wire.upstream_status import CONTEXT_TOO_LONG, MAX_ERROR_BYTES, from_status
 
 

@@ -27,7 +27,7 @@ from streamward.call import (
 from streamward.errors import InvalidRequest, Unsupported
 from streamward.wire import json_text
 from streamward.wire.dialect import Profile
-from streamward.wire.foreign import refuse_foreign
+from streamward.wire.foreign import refuse_foreign, tool_input
 from streamward.wire.generate_content.shapes import MINTED, NAME, extra_of, own_signature
 
 BUDGET_OF_EFFORT = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 24_576, "max": 24_576}
@@ -213,7 +213,7 @@ def render_part(part: Part, names: dict[str, str], path: str) -> list[dict[str, 
         signature = own_signature(part.signature)
         return [{"text": part.text, "thought": True, "thoughtSignature": signature} | extra] if signature else []
     if isinstance(part, ToolUse):
-        call = shown_id(part.id) | {"name": part.name, "args": arguments(part, path)}
+        call = shown_id(part.id) | {"name": part.name, "args": tool_input(part, path)}
         signature = own_signature(part.signature)
         signed = {"thoughtSignature": signature} if signature is not None else {}
         return [{"functionCall": call} | signed | extra]
@@ -225,18 +225,6 @@ def render_part(part: Part, names: dict[str, str], path: str) -> list[dict[str, 
 def shown_id(call_id: str) -> dict[str, Any]:
     """Ids we made ourselves mean nothing to the provider."""
     return {} if call_id.startswith(MINTED) else {"id": call_id}
-
-
-def arguments(part: ToolUse, path: str) -> dict[str, Any]:
-    try:
-        value = json_text.decode_any(part.input.encode()) if part.input.strip() else {}
-    except (ValueError, RecursionError):
-        value = None
-    if type(value) is not dict:
-        raise InvalidRequest(
-            f"{path}: the arguments of tool call {part.id!r} must be a JSON object as text", param=f"{path}.tool_calls"
-        )
-    return value
 
 
 def render_answer(part: ToolOutput, names: dict[str, str], path: str) -> dict[str, Any]:

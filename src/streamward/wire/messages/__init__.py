@@ -9,13 +9,14 @@ from typing import Any
 
 from streamward.wire import sse
 from streamward.wire.dialect import Profile
+from streamward.wire.loose import as_count
 from streamward.wire.messages.decode import Decoder
 from streamward.wire.messages.encode import Encoder
 from streamward.wire.messages.errors import parse_error, render_error
 from streamward.wire.messages.parse import parse_count_request, parse_request
 from streamward.wire.messages.render import render_count_request, render_request
 from streamward.wire.messages.reply import parse_reply, render_reply
-from streamward.wire.messages.shapes import MEDIA_TYPE, NAME, as_count
+from streamward.wire.messages.shapes import MEDIA_TYPE, NAME
 from streamward.wire.sse import MAX_EVENT_BYTES
 
 

@@ -37,8 +37,9 @@ from streamward.events import (
 )  # fmt: skip
 from streamward.wire import json_text
 from streamward.wire.dialect import MAX_PARTS, MAX_TOOL_INPUT_BYTES, Profile
+from streamward.wire.loose import as_dict, as_list, as_text
 from streamward.wire.messages.errors import error_of
-from streamward.wire.messages.shapes import NAME, as_dict, as_list, as_text, own, parse_stop, parse_usage
+from streamward.wire.messages.shapes import NAME, own, parse_stop, parse_usage
 from streamward.wire.sse import DONE, Frame
 from streamward.wire.upstream_status import TOO_MANY_PARTS, TOOL_INPUT_TOO_LARGE, TRUNCATED, invalid
 

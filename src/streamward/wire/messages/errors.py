@@ -6,7 +6,7 @@ from typing import Any
 
 from streamward.errors import ErrorInfo
 from streamward.wire import json_text
-from streamward.wire.messages.shapes import as_dict, as_text
+from streamward.wire.loose import as_dict, as_text
 from streamward.wire.upstream_status import CONTEXT_TOO_LONG, MAX_ERROR_BYTES, from_status
 
 

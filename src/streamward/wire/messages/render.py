@@ -26,9 +26,8 @@ from streamward.call import (
     ToolUse,
 )  # fmt: skip
 from streamward.errors import InvalidRequest, Unsupported
-from streamward.wire import json_text
 from streamward.wire.dialect import Profile
-from streamward.wire.foreign import SIGNATURE_MARK, refuse_foreign
+from streamward.wire.foreign import SIGNATURE_MARK, refuse_foreign, tool_input
 from streamward.wire.messages.shapes import NAME, extra_of
 
 DEFAULT_MAX_TOKENS = 32_000
@@ -311,18 +310,6 @@ def render_tool_output(part: ToolOutput) -> dict[str, Any]:
 def tool_id(call_id: str) -> str:
     """The same on the call and on its result."""
     return TOOL_ID.sub("_", call_id)
-
-
-def tool_input(part: ToolUse, path: str) -> dict[str, Any]:
-    try:
-        value = json_text.decode_any(part.input.encode()) if part.input.strip() else {}
-    except (ValueError, RecursionError):
-        value = None
-    if type(value) is not dict:
-        raise InvalidRequest(
-            f"{path}: the arguments of tool call {part.id!r} must be a JSON object as text", param=f"{path}.tool_calls"
-        )
-    return value
 
 
 def part_name(part: Part) -> str:

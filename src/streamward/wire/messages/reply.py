@@ -9,9 +9,10 @@ from streamward.events import File, Finish, Source, Vendor
 from streamward.reply import Block, Collector, ReasoningBlock, RefusalBlock, Reply, TextBlock, ToolBlock
 from streamward.wire import json_text
 from streamward.wire.dialect import Context, Profile
+from streamward.wire.loose import as_dict
 from streamward.wire.messages.decode import INVALID, Decoder
 from streamward.wire.messages.errors import error_of, render_error
-from streamward.wire.messages.shapes import CALL_SIGNATURE, as_dict, extra_of, own, render_stop, render_usage
+from streamward.wire.messages.shapes import CALL_SIGNATURE, extra_of, own, render_stop, render_usage
 
 UNFINISHED = ErrorInfo("stream_truncated", "the answer was not finished", 502, safe_to_retry=True)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from streamward.events import Extra, Finish, FinishReason, Usage
+from streamward.wire.loose import as_count, as_dict
 
 NAME = "messages"
 MEDIA_TYPE = "text/event-stream"
@@ -27,22 +28,6 @@ def extra_of(extra: Extra | None) -> dict[str, Any]:
 def own(fields: dict[str, Any]) -> Extra | None:
     """*fields* as ``extra``, or None when there are none."""
     return {NAME: fields} if fields else None
-
-
-def as_dict(value: Any) -> dict[str, Any]:
-    return value if type(value) is dict else {}
-
-
-def as_list(value: Any) -> list[Any]:
-    return value if type(value) is list else []
-
-
-def as_text(value: Any) -> str:
-    return value if type(value) is str else ""
-
-
-def as_count(value: Any) -> int | None:
-    return value if type(value) is int and value >= 0 else None
 
 
 # -- stop reasons

@@ -32,7 +32,8 @@ from streamward.events import (
 from streamward.reply import Reply, collect
 from streamward.wire import json_text
 from streamward.wire.dialect import MAX_PARTS, MAX_TOOL_INPUT_BYTES, Profile
-from streamward.wire.ollama.shapes import as_dict, as_list, as_text, parse_finish, parse_time, parse_usage
+from streamward.wire.loose import as_dict, as_list, as_text
+from streamward.wire.ollama.shapes import parse_finish, parse_time, parse_usage
 from streamward.wire.sse import Frame
 from streamward.wire.upstream_status import TOO_MANY_PARTS, TOOL_INPUT_TOO_LARGE, TRUNCATED, from_status, invalid
 

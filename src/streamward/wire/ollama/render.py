@@ -23,10 +23,9 @@ from streamward.call import (
     ToolOutput,
     ToolUse,
 )
-from streamward.errors import InvalidRequest, Unsupported
-from streamward.wire import json_text
+from streamward.errors import Unsupported
 from streamward.wire.dialect import Profile
-from streamward.wire.foreign import refuse_foreign
+from streamward.wire.foreign import refuse_foreign, tool_input
 from streamward.wire.ollama.shapes import NAME, extra_of
 
 
@@ -123,7 +122,7 @@ def render_message(message: Message, names: dict[str, str], at: int) -> list[dic
             images.append(image_data(part, path))
         elif isinstance(part, ToolUse):
             names[part.id] = part.name
-            calls.append({"id": part.id, "function": {"name": part.name, "arguments": arguments(part, path)}})
+            calls.append({"id": part.id, "function": {"name": part.name, "arguments": tool_input(part, path)}})
         elif isinstance(part, ToolOutput):
             results.append(render_result(part, names, path))
         else:
@@ -162,18 +161,6 @@ def image_data(image: Image, path: str) -> str:
 def cannot(part: Document | Audio, path: str) -> Unsupported:
     kind = "audio" if isinstance(part, Audio) else "a file"
     return Unsupported(f"{kind} as input is not available from Ollama targets; pick another model", param=path)
-
-
-def arguments(part: ToolUse, path: str) -> dict[str, Any]:
-    try:
-        value = json_text.decode_any(part.input.encode()) if part.input.strip() else {}
-    except (ValueError, RecursionError):
-        value = None
-    if type(value) is not dict:
-        raise InvalidRequest(
-            f"{path}: the arguments of tool call {part.id!r} must be a JSON object as text", param=f"{path}.tool_calls"
-        )
-    return value
 
 
 LEVELS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
