@@ -261,7 +261,8 @@ async def test_usage_is_summed_over_steps():
     )
     result = stream_text(model, prompt="x", tools=[weather], max_steps=2)
 
-    assert Usage(20, 7) == await result.usage
+    assert Usage(20, 7) == (await result.steps)[-1].usage
+    assert Usage(30, 12) == await result.usage
     total = await result.total_usage
     assert total is not None
     assert (total.input_tokens, total.output_tokens) == (30, 12)

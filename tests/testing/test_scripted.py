@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +161,13 @@ async def test_the_plugins_server_serves(streamward_server: Any, monkeypatch: py
 
 async def test_the_plugins_models_are_checked_at_the_end(scripted_model: Any):
     assert await stream_text(scripted_model("x"), prompt="x").text == "x"
+
+
+def test_pytest_finds_the_plugin_by_itself():
+    """Under the module's name, so that a conftest may name it as well; loading it imports next to nothing."""
+    declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["entry-points"]["pytest11"]
+    code = "import sys, streamward.testing.plugin; print([name for name in sys.modules if name.startswith('streamward.')])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert declared == {"streamward.testing.plugin": "streamward.testing.plugin"}
+    assert loaded.strip() == str(["streamward.version", "streamward.testing", "streamward.testing.plugin"])

@@ -68,8 +68,8 @@ class Generated(Struct, Generic[T], frozen=True):
 
     @property
     def usage(self) -> Usage | None:
-        """Of the last step; ``total_usage`` is the sum."""
-        return self.last.usage
+        """The sum over all steps, as ``total_usage``; a step's own is ``steps[n].usage``."""
+        return self.total_usage
 
     @property
     def response(self) -> Response:
@@ -193,13 +193,13 @@ class StreamResult(Generic[T]):
 
     @property
     def usage(self) -> Later[Usage | None]:
-        """Of the last step; ``total_usage`` is the sum."""
-        return Later(self.run, lambda: self.last.usage, self)
+        """The sum over all steps; a number that any provider left unsaid is ``None``. A step's own: ``steps[n].usage``."""
+        return Later(self.run, lambda: total_usage([step.usage for step in self.all_steps()]), self)
 
     @property
     def total_usage(self) -> Later[Usage | None]:
-        """The sum over all steps; a number that any provider left unsaid is ``None``."""
-        return Later(self.run, lambda: total_usage([step.usage for step in self.all_steps()]), self)
+        """``usage`` under the name that AI SDK 5 gave the sum."""
+        return self.usage
 
     @property
     def steps(self) -> Later[tuple[Step, ...]]:
