@@ -172,11 +172,12 @@ async def chunks_of(request: Request, body: dict[str, Any], messages: list[Any],
 
 
 async def with_retries(body: dict[str, Any]) -> httpx.Response:
+    url, asked = f"{UPSTREAM_URL}/chat/completions", json.dumps(body)
+    headers = {"authorization": f"Bearer {UPSTREAM_KEY}", "content-type": "application/json"}
     for attempt in range(RETRIES + 1):
         wait_s = FIRST_BACKOFF_S * 2**attempt
         try:
-            url, headers = f"{UPSTREAM_URL}/chat/completions", {"authorization": f"Bearer {UPSTREAM_KEY}"}
-            response = await http.send(http.build_request("POST", url, json=body, headers=headers), stream=True)
+            response = await http.send(http.build_request("POST", url, content=asked, headers=headers), stream=True)
         except httpx.TransportError as exc:
             if attempt == RETRIES:
                 raise UpstreamFailedError from exc

@@ -94,6 +94,16 @@ def text_of(message: dict[str, Any]) -> str:
     return content if isinstance(content, str) else "".join(part["text"] for part in content)
 
 
+@pytest.mark.parametrize("path", ["/v2/api/chat", "/v3/api/chat", "/v4/api/chat", "/v7/api/chat"])
+def test_half_an_emoji_in_a_message_is_no_error(app: httpx.Client, path: str) -> None:
+    posted = json.dumps(body_for(path)).replace('"hi"', '"hi\\ud83d"')
+
+    answer = app.post(path, content=posted)
+
+    assert answer.status_code == 200
+    assert "Hello" in answer.text
+
+
 @pytest.mark.parametrize("path", COMPLETIONS)
 def test_a_completion_is_one_user_message(app: httpx.Client, upstream: ModelUpstream, path: str) -> None:
     answer = app.post(path, json={"prompt": "say it"})

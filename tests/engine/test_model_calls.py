@@ -40,6 +40,16 @@ async def test_usage_is_asked_for_and_headers_are_sent():
     assert (usage.input_tokens, usage.output_tokens) == (7, 2)
 
 
+async def test_half_an_emoji_in_a_message_is_sent_as_a_replacement():
+    """A page that cuts its text anywhere posts one; ``json.loads`` lets it through."""
+    async with scripted_upstream(stream(*HELLO)) as upstream:
+        messages = [{"role": "user", "content": [{"type": "text", "text": "a\ud83d"}]}]
+        assert await stream_text(openai_compatible(upstream.base_url)("m"), messages=messages).text == "Hello"
+        seen = await upstream.request()
+
+    assert seen.json()["messages"] == [{"role": "user", "content": "a\ufffd"}]
+
+
 async def test_a_refused_call_is_tried_again():
     async with scripted_upstream(REFUSED, REFUSED, stream(*HELLO)) as upstream:
         assert await stream_text(openai_compatible(upstream.base_url)("m"), prompt="x").text == "Hello"

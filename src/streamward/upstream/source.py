@@ -86,7 +86,7 @@ class EventSource:
 
     def render(self, target: Target) -> bytes:
         module = dialect_module(target.upstream.dialect)
-        return json_text.encode_compact(module.render_request(self.call, model=target.model, profile=target.profile))
+        return json_text.encode_request(module.render_request(self.call, model=target.model, profile=target.profile))
 
     def answering(self, target: Target, head: AnswerHead) -> None:
         self.target = target

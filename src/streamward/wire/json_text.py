@@ -61,6 +61,24 @@ def decode_answer(data: bytes) -> Any:
     return decode_any(mended)
 
 
+def encode_request(value: Any) -> bytes:
+    """Compact JSON of a request whose texts Python programs made: a half of a surrogate pair, which JavaScript's pages and
+    ``json.loads`` let through, becomes U+FFFD."""
+    try:
+        return encode_compact(value)
+    except UnicodeEncodeError:
+        return encode_compact(whole_text(value))
+
+
+def whole_text(value: Any) -> Any:
+    """*value* with U+FFFD for each half of a surrogate pair in its texts."""
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, dict):
+        return {whole_text(key): whole_text(item) for key, item in value.items()}
+    return [whole_text(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def without_halves(data: bytes) -> bytes | None:
     """JSON *data* with U+FFFD for each escape that is half a pair; None where that cannot be what is wrong with it."""
     if b"\\ud" not in data and b"\\uD" not in data:
@@ -69,7 +87,8 @@ def without_halves(data: bytes) -> bytes | None:
         text = json.dumps(json.loads(data), ensure_ascii=False)
     except (ValueError, RecursionError):
         return None
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
+    mended: str = whole_text(text)
+    return mended.encode()
 
 
 def decode_object(body: bytes) -> dict[str, Any]:
