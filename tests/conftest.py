@@ -9,6 +9,11 @@ from __future__ import annotations
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes is the machine's business, and that of its neighbours.
+settings.register_profile("streamward", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("streamward")
 
 # A shell that runs us in the background has SIGINT ignored, and our children would inherit that: tests that press Ctrl-C
 # would wait for ever.
