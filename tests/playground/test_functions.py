@@ -332,6 +332,16 @@ def test_a_phone_has_no_sideways_scroll(browser: Browser, functions_url: str):
     assert overflow <= 0
 
 
+def test_a_call_is_two_keys_from_anywhere_on_the_page(page: Page, functions_url: str):
+    page.goto(functions_url)
+    page.keyboard.press("Alt+2")
+    page.get_by_role("button", name="/api/markup").click()
+
+    page.keyboard.press("Control+Enter")
+
+    ended(page, "Complete")
+
+
 def test_everything_is_reached_by_keyboard(page: Page, functions_url: str):
     """Each control has a name, and Tab visits the list, the form and the answer."""
     choose(page, functions_url, "/api/markup")

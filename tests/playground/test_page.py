@@ -94,6 +94,8 @@ def test_stop_ends_the_answer_and_keeps_the_text(page: Page, server_url: str):
     page.get_by_role("button", name="Stop").click()
 
     expect(page.get_by_test_id("ending")).to_contain_text("Stopped by you")
+    title = page.get_by_test_id("ending").locator(".banner-title")
+    assert title.evaluate("e => getComputedStyle(e).color === getComputedStyle(document.body).color")  # no error of theirs
     assert len(page.get_by_test_id("reply-text").inner_text()) > 0
     ask(page, "And again")
     expect(page.get_by_test_id("reply-text")).to_have_count(2)
@@ -380,6 +382,32 @@ def test_code_shows_the_request_that_was_sent(page: Page, server_url: str):
     expect(code).to_contain_text("from openai import OpenAI")
     page.get_by_role("radio", name="JavaScript").check(force=True)
     expect(code).to_contain_text('import OpenAI from "openai"')
+
+
+def test_what_goes_along_with_a_message_is_said_beside_it(page: Page, server_url: str):
+    """A system prompt outlives a reload: who forgot it is reminded, and one click away from it."""
+    open_page(page, server_url, "demo/echo?tps=0")
+    expect(page.get_by_role("button", name="Sent along")).to_have_count(0)
+    page.keyboard.press("Alt+s")
+    page.get_by_label("System prompt").fill("Be brief.")
+    page.keyboard.press("Escape")
+    page.reload()
+
+    page.get_by_role("button", name="Sent along: a system prompt").click()
+
+    expect(page.get_by_label("System prompt")).to_have_value("Be brief.")
+
+
+def test_a_long_model_id_leaves_the_actions_in_one_line(page: Page, server_url: str):
+    page.set_viewport_size({"width": 1100, "height": 800})
+    open_page(page, server_url, "demo/fail?fail_with=truncate&fail_after=5&tps=0&ttft_ms=1")
+
+    heights = [page.get_by_role("button", name=name).bounding_box() for name in ("New chat", "Request as code")]
+
+    assert [box["height"] for box in heights if box] == [36, 36]
+    assert page.evaluate("document.querySelector('.header').scrollWidth <= innerWidth")
+    wraps = page.locator(".header .icon-button span").evaluate_all("all => all.some(e => e.getClientRects().length > 1)")
+    assert not wraps
 
 
 def luminance(page: Page) -> float:

@@ -99,11 +99,24 @@ export function ChatView({ session }: { session: Session }) {
           />
           <p className="dock-hint" id="composer-hint">
             {note?.short ?? "Models make mistakes. Check what matters."}
+            <SentAlong session={session} />
           </p>
         </div>
       </main>
       {session.inspectorOpen && <Inspector log={session.log} onClose={() => session.setInspectorOpen(false)} />}
     </div>
+  );
+}
+
+/** Settings outlive a reload: what goes out unseen with each message is said where it is written. */
+function SentAlong({ session }: { session: Session }) {
+  const { system, toolsOn } = session.settings;
+  const along = [...(system.trim() ? ["a system prompt"] : []), ...(toolsOn ? ["tools"] : [])];
+  if (along.length === 0) return null;
+  return (
+    <button type="button" className="dock-link" onClick={() => session.setDialog("settings")}>
+      Sent along: {along.join(" and ")}
+    </button>
   );
 }
 

@@ -1,5 +1,5 @@
 /** What goes into a call: method, path parameters, query, headers, body; and the buttons that make it. */
-import { type KeyboardEvent, useId } from "react";
+import { useEffect, useId } from "react";
 import { apiUrl } from "../../lib/api";
 import {
   asCurl, bodyProblem, type Draft, type FunctionRoute, headerProblem, pathParameters, takesBody, takesPathsBelow, target,
@@ -21,16 +21,20 @@ export function CallForm({ route, draft, functions }: Props) {
   const id = useId();
   const goal = target(route, draft);
   const wrong = bodyProblem(draft);
-  const onKeyDown = (event: KeyboardEvent) => {
-    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-    event.preventDefault();
-    if (goal.ok && !running) send();
-  };
+  useEffect(() => {
+    // Anywhere on the page: who picks a function from the list has not been in the form yet.
+    const onKeyDown = (event: KeyboardEvent) => {
+      if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || document.querySelector("dialog[open]")) return;
+      event.preventDefault();
+      if (goal.ok && !running) send();
+    };
+    document.addEventListener("keydown", onKeyDown);
+    return () => document.removeEventListener("keydown", onKeyDown);
+  });
   return (
     <form
       className="call-form"
       aria-label="Call"
-      onKeyDown={onKeyDown}
       onSubmit={(event) => {
         event.preventDefault();
         if (goal.ok && !running) send();
