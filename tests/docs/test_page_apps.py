@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+import websockets
 from starlette.applications import Starlette
 from starlette.routing import Route
 
@@ -51,6 +53,29 @@ async def test_the_chat_page_has_its_back_end(tmp_path: Path, monkeypatch: pytes
 
     assert b'data: {"type":"text-delta","id":"text-0","delta":"Hello"}\n\n' in answer
     assert answer.endswith(b"data: [DONE]\n\n")
+
+
+async def test_the_resumable_chat_comes_back_and_stops_over_http_and_over_a_socket():
+    [code] = [text for text in blocks("how-to/resume.md", "python") if "app = " in text]
+    app = run(code.replace('"demo/chat"', '"demo/lorem?tokens=400&tps=100"'))["app"]
+    posted = {"id": "chat/1", **MESSAGES}
+    async with running(uvicorn.Config(app, port=0, log_config=None)) as (_, port):
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            async with client.stream("POST", "/api/chat", json=posted) as answer:
+                first = await anext(answer.aiter_text())
+            async with client.stream("GET", "/api/chat/chat%2F1/stream") as again:
+                replayed = await anext(again.aiter_text())
+            stopped = await client.post("/api/chat/chat%2F1/stop")
+            nothing = await client.get("/api/chat/chat%2F1/stream")
+        async with websockets.connect(f"ws://127.0.0.1:{port}/api/chat-ws") as socket:
+            frame = {"type": "send", "requestId": "r", "trigger": "submit-message", "headers": {}, "body": {}, **posted}
+            await socket.send(json.dumps(frame))
+            chunk = json.loads(await socket.recv())
+
+    assert first.startswith('data: {"type":"start"')
+    assert replayed.startswith(first.split("\n\n")[0])
+    assert (stopped.json(), nothing.status_code) == (True, 204)
+    assert (chunk["type"], chunk["sequence"], chunk["chunk"]["type"]) == ("chunk", 0, "start")
 
 
 def test_the_chat_page_shows_the_example():
