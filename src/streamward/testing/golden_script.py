@@ -41,7 +41,7 @@ def play(script: list[list[Json]], options: Json) -> ScriptedModel:
 
 def events(call: list[Json]) -> list[Any]:
     out: list[Event | Exception] = []
-    used = {"text": 0, "reasoning": 0}
+    blocks = 0  # numbered through, as in the samples
     at = 0
     while at < len(call):
         part = call[at]
@@ -52,11 +52,11 @@ def events(call: list[Json]) -> list[Any]:
                 at += 1
                 deltas += call[at]["d"]
             signature = call[at + 1]["s"] if at + 1 < len(call) and call[at + 1]["t"] == "rsig" else None
-            out += block(kind, f"{kind}-{used[kind]}", deltas, signature)
-            used[kind] += 1
+            out += block(kind, f"{kind}-{blocks}", deltas, signature)
+            blocks += 1
         elif kind == "redacted":
-            block_id = f"reasoning-{used['reasoning']}"
-            used["reasoning"] += 1
+            block_id = f"reasoning-{blocks}"
+            blocks += 1
             out += [ReasoningStart(block_id), ReasoningEnd(block_id, redacted=part["data"])]
         elif kind == "error":
             last = next((usage_of(later) for later in call[at:] if later["t"] == "finish"), None)
