@@ -45,6 +45,7 @@ http = httpx.AsyncClient(timeout=httpx.Timeout(None, connect=10))
 RETRIES = 2
 RETRIED = frozenset({408, 409, 429, *range(500, 600)})
 FIRST_BACKOFF_S = 2.0
+GRACE_S = 2  # of open streams when the program is told to end; uvicorn's default is to wait for them for ever
 MASKED = "An error occurred."
 ROLES = frozenset({"system", "developer", "user", "assistant", "function", "tool", "data"})
 MESSAGE_FIELDS = ("role", "content", "name", "function_call", "tool_calls", "tool_call_id")
@@ -470,4 +471,5 @@ app = create_app(
 )
 
 if __name__ == "__main__":
-    uvicorn.run(app, host="127.0.0.1", port=int(os.environ.get("PORT", "8000")), log_level="warning")
+    port = int(os.environ.get("PORT", "8000"))
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=GRACE_S)

@@ -214,6 +214,18 @@ def test_a_resumable_chat_survives_its_client_and_is_replayed(
     assert app.get(resume).status_code == 204
 
 
+def test_the_program_ends_when_it_is_told_to_though_somebody_reads(upstream: ModelUpstream) -> None:
+    with conformance_app(upstream) as url:
+        client = httpx.Client(base_url=url, timeout=20)
+        answer = client.send(client.build_request("POST", "/v7/api/chat", json=body_for("/v7", "stall")), stream=True)
+        begun = next(answer.iter_raw())
+        told = time.monotonic()
+
+    assert begun
+    assert time.monotonic() - told < 8
+    client.close()
+
+
 def test_nothing_to_resume(app: httpx.Client) -> None:
     assert app.get("/v7/api/resumable/never%2Fheard/stream").status_code == 204
 
