@@ -154,7 +154,7 @@ def translated(dialect: Literal["responses", "messages"], **asked: Any) -> Scena
     return replace(
         PACED, name=f"translate_{dialect}", about=f"as paced, asked for in the dialect {dialect}: decoded and encoded again",
         dialect=dialect, events=0, baseline="streamward-plain", baseline_load=PACED, limit=Limit(ratio=1.5),
-        targets=frozenset({"streamward", "streamward-plain"}), **asked,
+        targets=frozenset({"streamward", "streamward-plain", "litellm"}), **asked,
     )  # fmt: skip
 
 

@@ -209,6 +209,43 @@ class StarletteHttpx(Target):
             yield Running(port, process.pid)
 
 
+class LiteLLM(Target):
+    name = "litellm"
+    about = "LiteLLM's proxy, one worker, a master key, no database"
+    share = 0.01
+
+    def binary(self) -> str:
+        return os.environ.get("STREAMWARD_BENCH_LITELLM") or shutil.which("litellm") or ""
+
+    def missing(self) -> str | None:
+        if self.binary():
+            return None
+        return "pip install 'litellm[proxy]' in an environment of its own, and set STREAMWARD_BENCH_LITELLM to its bin/litellm"
+
+    def version(self) -> str:
+        result = subprocess.run([self.binary(), "--version"], capture_output=True, text=True, check=False)
+        return result.stdout.strip().rpartition(" ")[2]
+
+    @contextmanager
+    def start(self, place: Place, scenario: Scenario) -> Iterator[Running]:
+        port, config, log = free_port(), place.directory / "litellm.yaml", place.directory / "litellm.log"
+        config.write_text(self.config(place))
+        command: list[str | Path] = [self.binary(), "--config", config, "--host", "127.0.0.1", "--port", str(port)]
+        env = {"LITELLM_MASTER_KEY": CLIENT_KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+        with spawn(command, cores=place.cores.gateway, log=log, env=env) as process:
+            wait_ready(process, lambda: responds(port, "/health/liveliness"), log=log)
+            yield Running(port, process.pid)
+
+    def config(self, place: Place) -> str:
+        return f"""model_list:
+  - model_name: "*"
+    litellm_params:
+      model: "openai/*"
+      api_base: "http://127.0.0.1:{place.mock_port}/v1"
+      api_key: "{UPSTREAM_KEY}"
+"""
+
+
 def responds(port: int, path: str) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
@@ -221,5 +258,5 @@ def responds(port: int, path: str) -> bool:
 
 
 TARGETS: dict[str, Target] = {
-    target.name: target for target in (Direct(), Nginx(), Streamward(), StreamwardPlain(), StarletteHttpx())
+    target.name: target for target in (Direct(), Nginx(), Streamward(), StreamwardPlain(), StarletteHttpx(), LiteLLM())
 }
