@@ -280,6 +280,15 @@ def rendered(profile: Profile, **fields: Any) -> dict[str, Any]:
     return render_request(asked(**fields), model="theirs", profile=profile)
 
 
+def test_a_text_file_is_sent_as_text():
+    """``file_data`` is for PDF; a file that cannot be decoded stays what it was."""
+    files = (Document(None, "w6k=", "text/markdown", "a.md"), Document(None, "w6", "text/plain", "b"))
+    body = render_request(Call("m", (Message("user", files),)), model="m", profile=Profile())
+
+    file = {"type": "file", "file": {"file_data": "data:text/plain;base64,w6", "filename": "b"}}
+    assert body["messages"] == [{"role": "user", "content": [{"type": "text", "text": "é"}, file]}]
+
+
 def test_streams_are_asked_for_usage():
     """For accounting, whatever the caller wants to see."""
     body = rendered(REFERENCE, stream=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streamward.call import Document, Image, Message, Reasoning, Text, ToolOutput, ToolUse
+from streamward.call import Audio, Document, Image, Message, Reasoning, Text, ToolOutput, ToolUse
 from streamward.errors import InvalidRequest
 from streamward.wire.ui_request import (
     DENIED,
@@ -238,10 +238,12 @@ def test_reasoning_goes_back_with_its_signature(fields: dict[str, str]) -> None:
             {"mediaType": "application/pdf", "filename": "a.pdf", "url": f"data:;base64,{PNG}"},
             Document(data=PNG, media_type="application/pdf", filename="a.pdf"),
         ),
+        ({"mediaType": "audio/mpeg", "url": "data:;base64,AQ=="}, Audio("AQ==", "mp3")),
+        ({"mediaType": "audio/ogg", "url": "data:;base64,AQ=="}, Document(data="AQ==", media_type="audio/ogg")),
         ({"url": "data:text/plain,a%20b"}, Document(data="YSBi", media_type="text/plain")),
     ],
 )
-def test_files_become_images_and_documents(part: dict[str, Any], expected: Image | Document) -> None:
+def test_files_become_images_and_documents(part: dict[str, Any], expected: Image | Audio | Document) -> None:
     message = {"role": "user", "parts": [{"type": "file", **part}, {"type": "data-note", "data": 1}]}
 
     assert convert_messages([message]).messages == (Message("user", (expected,)),)

@@ -5,6 +5,7 @@ The way in is in ``parse``.
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from streamward.call import (
@@ -109,6 +110,8 @@ def render_part(part: Part) -> dict[str, Any]:
     if isinstance(part, Audio):
         return {"type": "input_audio", "input_audio": {"data": part.data, "format": part.format}}
     if isinstance(part, Document):
+        if (text := text_of(part)) is not None:
+            return {"type": "text", "text": text}
         if part.url:
             raise Unsupported("Chat Completions takes files as data or file_id, not by URL", param="messages")
         file: dict[str, Any] = {"file_id": part.file_id} if part.file_id else {
@@ -118,6 +121,16 @@ def render_part(part: Part) -> dict[str, Any]:
             file["filename"] = part.filename
         return {"type": "file", "file": file}
     raise Unsupported(f"a {type(part).__name__} part cannot stand in this message", param="messages")
+
+
+def text_of(part: Document) -> str | None:
+    """What a text file says. As ``file_data`` it would be refused: the API reads PDF there, and the AI SDK sends text too."""
+    if part.data is None or not (part.media_type or "").startswith("text/"):
+        return None
+    try:
+        return base64.b64decode(part.data).decode("utf-8", "replace")
+    except ValueError:
+        return None
 
 
 def render_assistant(message: Message) -> dict[str, Any]:

@@ -6,12 +6,15 @@ import base64
 import binascii
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from streamward.call import Document, Image, Text
+from streamward.call import Audio, Document, Image, Text
 from streamward.errors import InvalidRequest
 
+AUDIO_FORMATS = {"audio/wav": "wav", "audio/mp3": "mp3", "audio/mpeg": "mp3"}
+"""Audio that Chat Completions takes, by media type."""
 
-def file_part(url: str, media_type: str | None, filename: str | None, *, param: str) -> Image | Document:
-    """An image or a document from its URL; *media_type* as the browser says it, else as the data URL does."""
+
+def file_part(url: str, media_type: str | None, filename: str | None, *, param: str) -> Image | Audio | Document:
+    """An image, audio or a document from its URL; *media_type* as the browser says it, else as the data URL does."""
     scheme = scheme_of(url, param)
     if scheme != "data":
         if media_type is not None and media_type.startswith("image/"):
@@ -23,10 +26,12 @@ def file_part(url: str, media_type: str | None, filename: str | None, *, param: 
     media_type = media_type or stated
     if media_type.startswith("image/"):
         return Image(data=data, media_type=media_type)
+    if media_type in AUDIO_FORMATS:
+        return Audio(data, AUDIO_FORMATS[media_type])
     return Document(data=data, media_type=media_type, filename=filename)
 
 
-def attachment_part(url: str, media_type: str | None, filename: str | None, *, param: str) -> Text | Image | Document:
+def attachment_part(url: str, media_type: str | None, filename: str | None, *, param: str) -> Text | Image | Audio | Document:
     """The same for attachments of AI SDK 3 and 4, where text files become text."""
     if media_type is not None and media_type.startswith("text/") and scheme_of(url, param) == "data":
         return Text(base64.b64decode(split_data_url(url, param)[1]).decode("utf-8", "replace"))
