@@ -220,8 +220,9 @@ def test_a_fast_answer_is_followed_to_its_end_unless_the_reader_scrolls_up(page:
     assert scroller.evaluate(left) < 80
     page.get_by_role("button", name="Regenerate").click()
     expect(page.get_by_role("button", name="Stop")).to_be_visible()  # the first answer is gone: its height is no sign
-    page.wait_for_function("() => document.querySelector('.scroller').scrollHeight > 3000")
-    scroller.evaluate("(box) => { box.scrollTop = 200; }")
+    page.wait_for_function(
+        "() => { const box = document.querySelector('.scroller'); return box.scrollHeight > 3000 && (box.scrollTop = 200); }"
+    )  # in one step: the answer may end while we ask
     expect(page.get_by_role("button", name="Go to the newest text")).to_be_visible()
     finished(page)
     assert scroller.evaluate("(box) => box.scrollTop") < 300  # the buttons above that come back move it a little
