@@ -16,6 +16,7 @@ from support.aisdk_captures import document
 from support.scripted_upstream import DONE, FINISH, HELLO, ROLE, Fault, delta, frame, scripted_upstream, stream
 from support.scripted_upstream import document as answer
 
+UNBUFFERED = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
 CAPTURES = {capture["name"]: capture for capture in document("v2")["streams"]}
 
 
@@ -70,7 +71,7 @@ async def test_complex_mode() -> None:
     stream = OpenAIStream(sse(CAPTURES["text"]["input_chunks"]), version=2, experimental_streamData=True, onFinal=final)
     response = StreamingTextResponse(stream, {}, data)
 
-    assert {k.decode(): v.decode() for k, v in response.raw_headers} == capture["headers"]
+    assert {k.decode(): v.decode() for k, v in response.raw_headers} == UNBUFFERED | capture["headers"]
     assert b"".join([d async for d in response.body_iterator]).decode() == capture["wire"]
     with pytest.raises(StreamwardError, match="already been closed"):
         data.append(1)
@@ -216,14 +217,17 @@ def test_stream_to_response_writes_like_node(in_loop: bool) -> None:
 
     asyncio.run(inside()) if in_loop else stream_to_response(stream, res, init)
 
-    head = (206, {"Content-Type": "text/plain; charset=utf-8", "x-a": "b"})
+    unbuffered = {"Cache-Control": UNBUFFERED["cache-control"], "X-Accel-Buffering": "no"}
+    head = (206, {"Content-Type": "text/plain; charset=utf-8", "x-a": "b", **unbuffered})
     assert res.told == [head, b"Hi", " there 👋\u2028".encode(), "end"]
 
 
 def test_stream_to_response_under_wsgi() -> None:
     told: list[Any] = []
 
-    body = stream_to_response(OpenAIStream(CAPTURES["text"]["input_chunks"], version=2), lambda *head: told.append(head))
+    stream = OpenAIStream(CAPTURES["text"]["input_chunks"], version=2)
+    init = {"headers": {"cache-control": "private", "x-accel-buffering": "yes"}}
+    body = stream_to_response(stream, lambda *head: told.append(head), init)
 
     assert b"".join(body).decode() == "Hi there 👋\u2028"
-    assert told == [("200 OK", [("Content-Type", "text/plain; charset=utf-8")])]
+    assert told == [("200 OK", [("Content-Type", "text/plain; charset=utf-8"), *init["headers"].items()])]

@@ -14,6 +14,9 @@ from streamward.legacy.stream import Readable, Version
 from streamward.legacy.writers import write_to
 from streamward.wire import legacy as wire
 
+UNBUFFERED = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
+"""Not the AI SDK's: without them nginx holds the text back, and other proxies compress it into lumps."""
+
 
 class ReadableBody:
     """A readable as the body of a :class:`StreamResponse`. One that fails is broken off."""
@@ -94,14 +97,14 @@ def head_fields(own: dict[str, Any], version: Version, with_data: bool) -> dict[
     if version == 3:
         fields = {"content-type": wire.CONTENT_TYPE}
         fields.update({name.lower(): str(value) for name, value in own.items()})
-        return fields
+        return UNBUFFERED | fields
     spelled = {"Content-Type": wire.CONTENT_TYPE, "X-Experimental-Stream-Data": "true" if with_data else "false"}
     spelled.update({name: str(value) for name, value in own.items()})
     fields = {}
     for name, value in spelled.items():
         key = name.lower()
         fields[key] = f"{fields[key]}, {value}" if key in fields else value
-    return fields
+    return UNBUFFERED | fields
 
 
 def stream_to_response(
@@ -120,7 +123,9 @@ def stream_to_response(
     version: Version = getattr(stream, "version", 3)
     whole: Readable = WithData(stream, data, version) if data is not None else stream
     status = int((init or {}).get("status") or 200)
-    headers = {"Content-Type": wire.CONTENT_TYPE, **{k: str(v) for k, v in ((init or {}).get("headers") or {}).items()}}
+    own = {name: str(value) for name, value in ((init or {}).get("headers") or {}).items()}
+    named = {name.lower() for name in own}
+    headers = {"Content-Type": wire.CONTENT_TYPE, **own, **{k.title(): v for k, v in UNBUFFERED.items() if k not in named}}
     done = write_to(res, whole, status, headers)
     if done is None:
         raise StreamwardError(
