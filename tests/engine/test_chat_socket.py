@@ -12,6 +12,7 @@ import pytest
 from starlette.websockets import WebSocket
 
 from streamward import StreamwardError, chat_socket, resumable, stream_text
+from streamward.durable.store import StoreUnavailable
 from streamward.errors import UpstreamError
 from streamward.testing import ScriptedModel, text
 
@@ -189,6 +190,23 @@ async def test_an_abort_stops_a_recorded_answer_for_everybody():
 
     assert b'"type":"abort"' in wire
     assert answer.model.streams[0].cancelled
+
+
+async def test_a_store_that_is_away_leaves_the_connection_alone(monkeypatch: pytest.MonkeyPatch):
+    answer = answering([text(*["x"] * 500)], [text("next")], delay_s=0.01)
+
+    async def away(*_: Any, **__: Any) -> bool:
+        raise StoreUnavailable("no answer from the store")
+
+    async with resumable() as streams, connected(answer, streams=streams) as peer:
+        peer.say("send", "r1")
+        await peer.hear()
+        monkeypatch.setattr(streams, "stop", away)
+        peer.say("abort", "r1")
+        peer.say("send", "r2", id="chat 2")
+        frames = await peer.answer("r2")
+
+    assert said(frames) == "next"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ Recording and replay live in ``resumable``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -92,7 +93,8 @@ class ChatSocket:
             except WebSocketDisconnect:
                 pass
             except InvalidFrameError as exc:
-                await self.websocket.close(INVALID_FRAME, str(exc))
+                with contextlib.suppress(WebSocketDisconnect):
+                    await self.websocket.close(INVALID_FRAME, str(exc))
             finally:
                 for _, task in list(self.running.values()):
                     task.cancel()
@@ -121,9 +123,13 @@ class ChatSocket:
         chat, task = self.running.pop(request, (None, None))
         if chat is None or task is None:
             return
-        if self.streams is not None:
-            await self.streams.stop(chat, tenant=self.tenant)
-        task.cancel()
+        try:
+            if self.streams is not None:
+                await self.streams.stop(chat, tenant=self.tenant)
+        except StreamwardError as exc:  # the store is away: the other turns go on
+            log.error("chat_socket_stop_failed", exc_info=exc)
+        finally:
+            task.cancel()
 
     async def serve_request(self, frame: Json) -> None:
         request = frame["requestId"]
@@ -141,10 +147,8 @@ class ChatSocket:
         own = isinstance(exc, StreamwardError) and exc.info.status < 500
         if not own and not isinstance(exc, ConnectionAbortedError):
             log.error("chat_socket_failed", exc_info=exc)
-        try:
+        with contextlib.suppress(WebSocketDisconnect):
             await self.send("error", request, errorText=exc.info.message if own else MASKED)  # type: ignore[attr-defined]
-        except WebSocketDisconnect:
-            pass
 
     async def forward(self, frame: Json) -> None:
         """Send the chunks of one answer, numbered from its first.

@@ -9,6 +9,7 @@ from typing import Any
 from streamward.engine.response import StreamResponse
 from streamward.engine.writer import WriterBody
 from streamward.legacy.providers import field, string
+from streamward.legacy.response import UNBUFFERED
 from streamward.legacy.sources import END, Source
 from streamward.wire.legacy import CONTENT_TYPE, KEEP_ALIVE, format_line
 from streamward.wire.masking import MASKED
@@ -75,7 +76,7 @@ def AssistantResponse(  # noqa: N802 - the AI SDK's name
         return format_line("error", MASKED if on_error is None else on_error(exc))
 
     writer.body = WriterBody(work, failed, b"")
-    return StreamResponse(writer.body, headers={"content-type": CONTENT_TYPE}, keep_alive=KEEP_ALIVE)
+    return StreamResponse(writer.body, headers={"content-type": CONTENT_TYPE, **UNBUFFERED}, keep_alive=KEEP_ALIVE)
 
 
 experimental_AssistantResponse = AssistantResponse  # noqa: N816
