@@ -182,12 +182,23 @@ def test_halves_of_a_pair_pass_as_they_are_on_the_same_dialect():
 
 
 @pytest.mark.parametrize("client", ["responses", "messages"])
-def test_halves_of_a_pair_do_not_end_a_translated_stream(client: str):
-    """They are no text in UTF-8: each becomes U+FFFD, and everything around them arrives."""
+def test_halves_of_a_pair_are_joined_in_a_translated_stream(client: str):
+    """The first waits for the second; alone they would be no text in UTF-8."""
     stage = relay("chat_completions", client, Profile(), CONTEXT)
 
     out = stage.feed(halves_read())
 
     assert (stage.error, stage.finish_reason) == (None, "stop")
-    assert "Hello \ufffd".encode() in out
-    assert "\ufffd, world".encode() in out
+    assert b'"Hello "' in out
+    assert '"🌍, world"'.encode() in out
+
+
+@pytest.mark.parametrize("delta", [rb'{"content":"plain"}', rb'{"content":"\ud83c"}', b"{}"])
+def test_a_half_whose_other_one_never_comes_is_a_replacement(delta: bytes):
+    stage = relay("chat_completions", "messages", Profile(), CONTEXT)
+    second = rb'{"content":"\udf0d, world"}'
+
+    out = stage.feed(halves_read().replace(second, delta))
+
+    assert (stage.error, stage.finish_reason) == (None, "stop")
+    assert "\ufffd".encode() in out

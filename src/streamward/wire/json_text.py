@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -59,6 +59,44 @@ def decode_answer(data: bytes) -> Any:
         if mended is None:
             raise
     return decode_any(mended)
+
+
+Halves: TypeAlias = dict[tuple[str | int, ...], str]
+"""First halves of surrogate pairs, by where in the frame they stood; the second ones are awaited there."""
+
+MAX_HALVES = 64  # texts of one stream that are cut at a time: choices and tool calls, a few each
+
+
+def decode_delta(data: bytes, halves: Halves) -> Any:
+    """As ``decode_answer`` for the frames of one stream, but a half at the end of a text waits in *halves* for the frame
+    that brings the other one at the same place. Raises what ``decode_any`` raises.
+    """
+    if not halves:
+        try:
+            return decode_any(data)
+        except msgspec.DecodeError:
+            if without_halves(data) is None:
+                raise
+    try:
+        value = json.loads(data)
+    except ValueError:
+        return decode_any(data)  # it has the words for what is wrong
+    return joined(value, halves, ())
+
+
+def joined(value: Any, halves: Halves, place: tuple[str | int, ...]) -> Any:
+    """*value* with whole pairs; U+FFFD for a half whose other one did not come."""
+    if isinstance(value, str):
+        text = halves.pop(place, "") + value
+        if "\ud800" <= text[-1:] <= "\udbff" and len(halves) < MAX_HALVES:
+            halves[place] = text[-1]
+            text = text[:-1]
+        return whole_text(text)
+    if isinstance(value, dict):
+        return {whole_text(key): joined(item, halves, (*place, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [joined(item, halves, (*place, at)) for at, item in enumerate(value)]
+    return value
 
 
 def encode_request(value: Any) -> bytes:

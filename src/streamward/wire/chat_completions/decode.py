@@ -61,8 +61,8 @@ class Decoder:
     """Stage: frames to events. After its terminal event it ignores everything."""
 
     __slots__ = (
-        "answered", "ended", "finish", "latest_tool", "open", "open_tools", "parts", "profile", "raw_finish", "redacted",
-        "signature", "slots", "sources", "started", "stream_id", "tool_bytes", "usage",
+        "answered", "ended", "finish", "halves", "latest_tool", "open", "open_tools", "parts", "profile", "raw_finish",
+        "redacted", "signature", "slots", "sources", "started", "stream_id", "tool_bytes", "usage",
     )  # fmt: skip
 
     def __init__(self, profile: Profile) -> None:
@@ -83,12 +83,13 @@ class Decoder:
         self.finish: FinishReason | None = None
         self.raw_finish = ""
         self.usage: Usage | None = None
+        self.halves: json_text.Halves = {}
 
     def feed(self, item: Frame) -> list[Event]:
         if self.ended:
             return []
         data = item.data
-        if self.answered and self.finish is None:
+        if self.answered and self.finish is None and not self.halves:
             try:
                 delta = decode_plain(data).choices[0].delta
             except NOT_JSON:
@@ -140,7 +141,7 @@ class Decoder:
 
     def chunk(self, data: bytes, event_name: str) -> list[Event]:
         try:
-            chunk = json_text.decode_answer(data)
+            chunk = json_text.decode_delta(data, self.halves)
         except NOT_JSON:
             return self.fail(INVALID)
         if type(chunk) is not dict:
@@ -304,6 +305,9 @@ class Decoder:
     def close_text(self, events: list[Event]) -> None:
         if self.open is None:
             return
+        if self.halves:
+            self.halves.clear()
+            self.text(type(self.open), "\ufffd", events)
         if type(self.open) is ReasoningStart:
             events.append(ReasoningEnd(self.open.id, self.signature, self.redacted))
             self.signature = self.redacted = None
