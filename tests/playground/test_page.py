@@ -405,8 +405,9 @@ def test_what_goes_along_with_a_message_is_said_beside_it(page: Page, server_url
     expect(page.get_by_label("System prompt")).to_have_value("Be brief.")
 
 
-def test_a_long_model_id_leaves_the_actions_in_one_line(page: Page, server_url: str):
-    page.set_viewport_size({"width": 1100, "height": 800})
+@pytest.mark.parametrize("width", [740, 1024, 1160, 1280])
+def test_a_long_model_id_and_the_actions_share_one_line(page: Page, server_url: str, width: int):
+    page.set_viewport_size({"width": width, "height": 800})
     open_page(page, server_url, "demo/fail?fail_with=truncate&fail_after=5&tps=0&ttft_ms=1")
 
     heights = [page.get_by_role("button", name=name).bounding_box() for name in ("New chat", "Request as code")]
@@ -415,6 +416,9 @@ def test_a_long_model_id_leaves_the_actions_in_one_line(page: Page, server_url: 
     assert page.evaluate("document.querySelector('.header').scrollWidth <= innerWidth")
     wraps = page.locator(".header .icon-button span").evaluate_all("all => all.some(e => e.getClientRects().length > 1)")
     assert not wraps
+    shown = page.locator(".picker-value").bounding_box()
+    assert shown is not None
+    assert shown["width"] >= 120
 
 
 def luminance(page: Page) -> float:
