@@ -1,4 +1,7 @@
-"""Every Python block of the client pages runs, in a process of its own, against a real gateway."""
+"""Every Python block of the client pages runs, in a process of its own, against a real gateway.
+
+Applications among them are served by ``tests/docs/test_page_apps.py``.
+"""
 
 import asyncio
 import sys
@@ -9,7 +12,10 @@ from support.gateway_server import PATIENCE_S, gateway_server
 from support.snippets import python_blocks
 
 PAGES = ("docs/reference/clients.md", "docs/how-to/resume.md")
-BLOCKS = [pytest.param(block, id=f"{page}-{at}") for page in PAGES for at, block in enumerate(python_blocks(page))]
+BLOCKS = [
+    pytest.param(block, id=f"{page}-{at}")
+    for page in PAGES for at, block in enumerate(python_blocks(page)) if "app = FastAPI()" not in block
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("block", BLOCKS)
