@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from streamward.errors import InvalidRequest
 from streamward.wire import json_text
-from streamward.wire.json_text import MAX_DEPTH, decode_object
+from streamward.wire.json_text import DESCRIBED_BYTES, MAX_DEPTH, decode_object
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
@@ -114,6 +114,16 @@ def test_numbers_that_are_none_are_named(body: bytes, param: str | None, name: s
     error = refused(body).info
     assert (error.code, error.param) == ("invalid_json", param)
     assert f"is {name}," in error.message
+
+
+def test_a_large_body_is_not_searched(monkeypatch: pytest.MonkeyPatch):
+    """What is wrong is said all the same; where costs a walk over every value, which would hold up every stream."""
+    monkeypatch.setattr(json_text, "values", lambda body: pytest.fail("searched"))
+    many = b"1," * DESCRIBED_BYTES + b"1"
+    twice, number = refused(b'{"x":[%b],"a":1,"a":2}' % many).info, refused(b'{"x":[%b],"a":NaN}' % many).info
+
+    assert (twice.code, twice.param, "a name twice" in twice.message) == ("invalid_request", None, True)
+    assert (number.code, number.param) == ("invalid_json", None)
 
 
 def test_a_name_sent_twice_is_named():

@@ -26,6 +26,10 @@ Counted without parsing, so braces in texts count as well: real bodies stay far 
 
 MANY_BYTES = 2 * MAX_CONTAINERS  # fewer bytes cannot hold more
 
+DESCRIBED_BYTES = 256 << 10
+"""Bodies up to this size are searched for the place of what is wrong with them; in larger ones that would hold up every
+stream, and only the kind of mistake is said."""
+
 STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
@@ -150,7 +154,8 @@ def decode_object(body: bytes) -> dict[str, Any]:
         raise too_deep()
     if not same_names(body, encode_compact(value)) and STRING.sub(b"", body).count(b":") != names(value):
         name = duplicate(body)
-        raise InvalidRequest(f"the body holds the name {name!r} twice in one object; send it once", param=name)
+        said = f"the name {name!r}" if name is not None else "a name"
+        raise InvalidRequest(f"the body holds {said} twice in one object; send it once", param=name)
     return value
 
 
@@ -203,18 +208,22 @@ def names(value: Any) -> int:
     return count
 
 
-def duplicate(body: bytes) -> str:
-    """The path of the first name that stands twice in one object of *body*."""
+def duplicate(body: bytes) -> str | None:
+    """The path of the first name that stands twice in one object of *body*; None for a body too large to search."""
+    if len(body) > DESCRIBED_BYTES:
+        return None
     seen = set[str]()
     for path, _ in values(body):
         if path in seen:
             return path
         seen.add(path)
-    return "?"
+    return None
 
 
 def not_a_number(body: bytes) -> InvalidRequest | None:
     """What to say of a *body* that Python reads and JSON does not: NaN or an infinity stands in it."""
+    if len(body) > DESCRIBED_BYTES or (b"NaN" not in body and b"Infinity" not in body):
+        return None
     try:
         path, constant = next((path, value) for path, value in values(body) if type(value) is Constant)
     except (ValueError, RecursionError, StopIteration):
