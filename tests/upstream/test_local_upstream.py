@@ -151,7 +151,7 @@ async def test_the_engine_stops_when_nobody_waits(upstream: LocalUpstream, strea
 
 
 async def test_two_callers_share_the_engine_evenly(upstream: LocalUpstream):
-    """Each decoding step makes one token for each of them: while one gets its answer, the other, already under way, gets about as much."""
+    """Each decoding step makes one token for each of them: beside a short answer a long one, begun before, gets about as much."""
     counts = {"long": 0, "short": 0}
     at_start: list[int] = []
 

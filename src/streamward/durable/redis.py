@@ -25,7 +25,7 @@ from streamward.durable import redis_scripts as lua
 from streamward.durable.feed import Feed
 from streamward.durable.group import RETRY_S, Call, GroupStore, Item, Outcome
 from streamward.durable.redis_shapes import as_ms, batch_of, ended_commands, notice, pages_of, state_of, unavailable
-from streamward.durable.redis_wire import AWAY, SOCKET_S, Asker, Command, Wire, pool_for
+from streamward.durable.redis_wire import AWAY, SOCKET_S, Asker, Command, Wire
 from streamward.durable.store import (
     DEFAULT_LIMITS,
     LEASE_S,
@@ -82,15 +82,9 @@ class RedisStore(GroupStore):
         self._live_bytes = 0
 
     async def __aenter__(self) -> Self:
-        self._pool = pool_for(self.url)
-        self._asker = Asker(Wire(self._pool, SCRIPTS))
-        self._items: Sequence[Item] = ()
-        self._have_items = asyncio.Event()
-        self._tasks = [
-            asyncio.create_task(self._asker.run(), name="streamward-redis-ask"),
-            asyncio.create_task(self._write_forever(), name="streamward-redis-write"),
-            asyncio.create_task(self._follow_forever(), name="streamward-redis-follow"),
-        ]
+        self._asker = Asker(Wire(self.url, SCRIPTS))
+        self._writer = Wire(self.url, SCRIPTS)
+        self._follower = asyncio.create_task(self._follow_forever(), name="streamward-redis-follow")
         try:
             await self._ask(("PING",))
         except BaseException:
@@ -109,12 +103,10 @@ class RedisStore(GroupStore):
         await self._cancel()
 
     async def _cancel(self) -> None:
-        pending = set(self._tasks)
-        while pending:  # repeated: redis-py loses a cancel that meets a reply in the same turn of the loop
-            for task in pending:
-                task.cancel()
-            _, pending = await asyncio.wait(pending, timeout=RETRY_S)
-        await self._pool.aclose()
+        self._follower.cancel()
+        await asyncio.wait({self._follower})
+        await self._writer.close()
+        await self._asker.close()
 
     async def _ask(self, *commands: Command) -> list[Any]:
         try:
@@ -125,25 +117,6 @@ class RedisStore(GroupStore):
     # -- the writer
 
     def commit(self, items: Sequence[Item]) -> None:
-        self._items = items
-        self._have_items.set()
-
-    async def _write_forever(self) -> None:
-        wire = Wire(self._pool, SCRIPTS)
-        try:
-            while True:
-                await self._have_items.wait()
-                self._have_items.clear()
-                try:
-                    outcomes = await self._store(wire, self._items)
-                except (RedisError, OSError, TimeoutError) as exc:
-                    self.failed(exc, retry=isinstance(exc, AWAY))
-                else:
-                    self.committed(outcomes)
-        finally:
-            await wire.close()
-
-    async def _store(self, wire: Wire, items: Sequence[Item]) -> list[Outcome]:
         now = self.clock()
         commands: list[Command] = []
         counts: list[int] = []  # of the commands of each item
@@ -159,13 +132,23 @@ class RedisStore(GroupStore):
                 assert isinstance(item, Call)
                 commands += item.run(None)
             counts.append(len(commands) - before)
-        replies = iter(await wire.ask(commands))
+
+        def stored(replies: list[Any] | BaseException) -> None:
+            if isinstance(replies, BaseException):
+                self.failed(replies, retry=isinstance(replies, AWAY))
+            else:
+                self.committed(self._outcomes(items, counts, replies, now))
+
+        self._writer.send(commands, stored)
+
+    def _outcomes(self, items: Sequence[Item], counts: list[int], replies: list[Any], now: float) -> list[Outcome]:
         outcomes: list[Outcome] = []
+        rest = iter(replies)
         for item, count in zip(items, counts, strict=True):
             if type(item) is Write:
-                outcomes.append(self._outcome(item, next(replies), now))
+                outcomes.append(self._outcome(item, next(rest), now))
             else:
-                some = list(islice(replies, count))
+                some = list(islice(rest, count))
                 refused = next((reply for reply in some if isinstance(reply, RedisError)), None)
                 outcomes.append(some if refused is None else unavailable(refused))
         return outcomes
@@ -444,7 +427,7 @@ class RedisStore(GroupStore):
         self._remote.pop(feed.id, None)
 
     async def _follow_forever(self) -> None:
-        wire = Wire(self._pool, SCRIPTS)
+        wire = Wire(self.url, SCRIPTS)
         control = lua.control_key(self.worker)
         heard = "$"
         watch_at = time.monotonic() + WATCHDOG_S

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from redis.exceptions import RedisError
 
-from streamward.durable.redis_wire import Asker, Command, Wire, pool_for
+from streamward.durable.redis_wire import Asker, Command, Wire
 from streamward.errors import StreamwardError
 from streamward.gateway.limits import Ask, Held, Verdict, Which, within
 from streamward.gateway.usage import Usage
@@ -49,12 +49,8 @@ class RedisLimiter:
         self.failures = 0
 
     async def __aenter__(self) -> Self:
-        self.pool = pool_for(self.url)
-        self.asker = Asker(Wire(self.pool, {"limits": SCRIPT}))
-        self.tasks = [
-            asyncio.create_task(self.asker.run(), name="streamward-limits-ask"),
-            asyncio.create_task(self.renew(), name="streamward-limits-renew"),
-        ]
+        self.asker = Asker(Wire(self.url, {"limits": SCRIPT}))
+        self.renewing = asyncio.create_task(self.renew(), name="streamward-limits-renew")
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -63,12 +59,9 @@ class RedisLimiter:
                 await self.asker.ask(("PING",))  # after it, everything settled before has arrived
         except (RedisError, OSError, TimeoutError):
             pass  # leases run out by themselves
-        pending = set(self.tasks)
-        while pending:  # repeated: redis-py loses a cancel that meets a reply in the same turn of the loop
-            for task in pending:
-                task.cancel()
-            _, pending = await asyncio.wait(pending, timeout=ANSWER_S)
-        await self.pool.aclose()
+        self.renewing.cancel()
+        await asyncio.wait({self.renewing})
+        await self.asker.close()
 
     # -- decisions
 
