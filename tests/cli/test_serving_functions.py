@@ -1,13 +1,11 @@
 """``streamward serve`` with functions beside the gateway: one process, one port, one end."""
 
 import json
-import os
-import re
 import signal
 import subprocess
 import sys
 
-from support.functions_server import Server, alive
+from support.functions_server import alive, run_serve
 
 STREAM = """
 import asyncio
@@ -25,16 +23,7 @@ def serving(folder, config):
     (folder / "api/s.py").write_text(STREAM)
     if config:
         (folder / "streamward.toml").write_text(config)
-    command = [sys.executable, "-c", "from streamward.cli.main import main; main()", "serve", ".", "--port", "0"]
-    environ = {name: value for name, value in os.environ.items() if name != "STREAMWARD_API_KEY"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, env=environ)
-    said, found = b"", None
-    while not found:
-        line = process.stderr.readline()
-        assert line, said.decode()
-        said += line
-        found = re.search(rb"listening on http://127\.0\.0\.1:(\d+)", line)
-    return Server(folder, process, int(found[1])), said.decode()
+    return run_serve(folder)
 
 
 def test_functions_need_no_client_key(tmp_path):

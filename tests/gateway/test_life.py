@@ -1,6 +1,8 @@
 """A server's life as its operator sees it: start, signals, drain, edits of the configuration, what it writes."""
 
 import json
+import os
+import re
 import signal
 import socket
 import subprocess
@@ -280,3 +282,30 @@ def test_several_workers_share_the_port_and_end_together(tmp_path: Path):
 
         assert server.wait() == 0
     assert answers == [200] * 6
+
+
+def test_any_worker_tells_the_figures_of_all_and_of_those_that_ended(tmp_path: Path):
+    (tmp_path / "streamward.toml").write_text(CONFIG)
+
+    def scrape(server: Process) -> tuple[float, float]:
+        """(requests answered with 200, calls being served), each scrape on a connection of its own."""
+        text = requests.get(f"{server.url}/metrics", timeout=10).text
+        answered = re.search(r'streamward_requests_total\{route="/v1/chat/completions",status="200"\} (\S+)', text)
+        active = re.search(r"^streamward_streams_active (\S+)", text, re.MULTILINE)
+        assert active is not None
+        return float(answered[1]) if answered else 0, float(active[1])
+
+    with streamward("serve", ".", "--port", "0", "--workers", "3", cwd=tmp_path, environ=ENVIRON) as server:
+        wait_for(lambda: not refuses_connections(server))
+        for _ in range(12):
+            assert ask(server, stream=False).status_code == 200
+        wait_for(lambda: scrape(server) == (12, 0))
+        assert {scrape(server) for _ in range(8)} == {(12, 0)}
+
+        parent = server.process.pid
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        worker = next(pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        os.kill(int(worker), signal.SIGTERM)  # an orderly end; the supervisor starts another
+        wait_for(lambda: worker not in Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+        wait_for(lambda: not refuses_connections(server))
+        wait_for(lambda: scrape(server) == (12, 0))

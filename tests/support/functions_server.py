@@ -189,6 +189,20 @@ def alive(pid: int) -> bool:
     return state(pid) not in ("", "Z")
 
 
+def run_serve(folder: Path, *arguments: str) -> tuple[Server, str]:
+    """``streamward serve`` in *folder*, without a client key: the server, and what it said before it listened."""
+    command = [sys.executable, "-c", "from streamward.cli.main import main; main()", "serve", ".", "--port", "0", *arguments]
+    environ = {name: value for name, value in os.environ.items() if name != "STREAMWARD_API_KEY"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, env=environ)
+    said, found = b"", None
+    while not found:
+        line = process.stderr.readline()
+        assert line, said.decode()
+        said += line
+        found = re.search(rb"listening on http://127\.0\.0\.1:(\d+)", line)
+    return Server(folder, process, int(found[1])), said.decode()
+
+
 @contextmanager
 def serve(folder: Path, files: dict[str, str], command: str = "serve", env: dict[str, str] | None = None):
     """Run a server for *files* in *folder*."""

@@ -8,17 +8,23 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from dotenv import load_dotenv
 
 from streamward.errors import StreamwardError
+from streamward.gateway.app import Gateway
 from streamward.gateway.config import find_file, load
 from streamward.gateway.logs import configure_logging
-from streamward.gateway.serve import Settings, serve
+from streamward.gateway.serve import Settings, build, serve, uvicorn_config, worker_settings
 from streamward.playground.page import playground_routes
 from streamward.upstream.local import TINY_MODEL_NAME, check_gguf, engine_available, tiny_model_path
+
+if TYPE_CHECKING:
+    from streamward.functions.host import FunctionsHost
+    from streamward.functions.server import FunctionsApp
+    from streamward.functions.several import SharedFunctionsApp
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -30,11 +36,11 @@ def run_dev(
     real = dict(os.environ)  # before .env files: functions weigh those themselves, and see them change
     file = start(folder, config)
     loaded = load(file)
-    host = host or loaded.server.host
+    address = host or loaded.server.host
     local_model, local_name = local_choice(model)
     settings = Settings(
-        config=str(file) if file else None, host=host, port=loaded.server.port if port is None else port, dev=True,
-        open_access=host in LOOPBACK, local_model=str(local_model) if local_model else None, local_name=local_name,
+        config=str(file) if file else None, host=address, port=loaded.server.port if port is None else port, dev=True,
+        open_access=address in LOOPBACK, local_model=str(local_model) if local_model else None, local_name=local_name,
         log_format=log_format or "pretty",
     )  # fmt: skip
 
@@ -49,7 +55,8 @@ def run_dev(
             say(f"model {local_name} from {local_model}")
         say("no key is asked on loopback" if settings.open_access else "keys are required: this is not a loopback address")
 
-    return checked_serve(settings, greet, functions_around(folder, settings, "dev", real), page=True)
+    functions = functions_host(folder, settings, "dev", real)
+    return checked_serve(settings, greet, in_front_with(functions, settings), page=True)
 
 
 def run_serve(
@@ -63,14 +70,17 @@ def run_serve(
         config=str(file) if file else None, host=host or loaded.server.host,
         port=loaded.server.port if port is None else port, workers=workers or loaded.server.workers, log_format=log_format,
     )  # fmt: skip
-    around = functions_around(folder, settings, "serve", real)
+    functions = functions_host(folder, settings, "serve", real)
     if loaded.auth.required and not loaded.auth.keys and not has_keys(loaded.storage.url):
-        if around is None:
+        if functions is None:
             raise StreamwardError(NO_KEY)
         say(f"the functions are served; /v1 answers 401 to everybody: {NO_KEY}")
-    if around is not None and settings.workers > 1:
-        raise StreamwardError("functions have worker processes of their own: serve this folder with --workers 1")
-    return checked_serve(settings, lambda url: say(f"listening on {url}"), around, page=False)
+    if functions is not None and settings.workers > 1:
+        settings = msgspec.structs.replace(
+            settings, factory="streamward.cli.serving:create_worker", functions=str(folder.resolve()),
+            from_files=tuple(os.environ.keys() - real.keys()),
+        )  # fmt: skip
+    return checked_serve(settings, lambda url: say(f"listening on {url}"), in_front_with(functions, settings), page=False)
 
 
 NO_KEY = (
@@ -84,15 +94,13 @@ def has_keys(url: str) -> bool:
     return not url.startswith("sqlite:") or Path(url.removeprefix("sqlite:")).exists()
 
 
-def functions_around(folder: Path, settings: Settings, command: str, real: dict[str, str]) -> Callable[[Any], Any] | None:
-    """Puts the functions of *folder* in front of the gateway; None when it has none (``dev`` watches for new ones).
+def functions_host(folder: Path, settings: Settings, command: str, real: dict[str, str]) -> FunctionsHost | None:
+    """The host of the functions of *folder*, not started; None when it has none (``dev`` watches for new ones).
 
     Raises:
         StreamwardError: ``serve`` only, when ``streamward routes`` would report a problem.
     """
-    from streamward.functions.console import Console
     from streamward.functions.host import FunctionsHost
-    from streamward.functions.server import MAX_URL_BYTES, FunctionsApp
 
     if command == "serve" and not any((folder / name).is_dir() for name in ("api", "app", "pages")):
         return None
@@ -107,16 +115,48 @@ def functions_around(folder: Path, settings: Settings, command: str, real: dict[
         return None
     if command == "dev" and found:
         say(f"{found} function{'s' if found > 1 else ''} under /api: `streamward routes` lists them")
+    return host
+
+
+def in_front_with(host: FunctionsHost | None, settings: Settings) -> Callable[[Gateway], Any] | None:
+    """Puts *host* in front of a gateway."""
+    if host is None:
+        return None
+    from streamward.functions.server import FunctionsApp
+
+    return lambda gateway: joined(FunctionsApp(host, gateway), gateway, settings)
+
+
+def create_worker() -> SharedFunctionsApp:
+    """Factory that uvicorn calls in each of several workers that serve functions, too."""
+    from streamward.functions.host import FunctionsHost
+    from streamward.functions.several import SharedFunctionsApp
+
+    configure_logging()
+    settings = worker_settings()
+    assert settings.functions is not None
+    assert settings.shared_folder is not None
+    gateway = build(settings)
+    real = {name: value for name, value in os.environ.items() if name not in settings.from_files}
+    host = FunctionsHost(settings.functions, command="serve", address=(settings.host, settings.port), environ=real)
+    folder = Path(settings.shared_folder)
+    app = SharedFunctionsApp(host, gateway, folder, lambda app: uvicorn_config(app, settings, gateway.config))
+    return joined(app, gateway, settings)
+
+
+App = TypeVar("App", bound="FunctionsApp")
+
+
+def joined(app: App, gateway: Gateway, settings: Settings) -> App:
+    """*app* and *gateway* with the limits, figures, readiness and log of both."""
+    from streamward.functions.console import Console
+    from streamward.functions.server import MAX_URL_BYTES
+
     if settings.log_format != "off":
-        host.book.sinks.append(Console(settings.log_format or "json").offer)
-
-    def around(gateway: Any) -> FunctionsApp:
-        app = FunctionsApp(host, gateway)
-        app.limits = msgspec.structs.replace(gateway.limits, max_target_bytes=MAX_URL_BYTES)
-        gateway.join(host.metrics, host.readiness)
-        return app
-
-    return around
+        app.host.book.sinks.append(Console(settings.log_format or "json").offer)
+    app.limits = msgspec.structs.replace(gateway.limits, max_target_bytes=MAX_URL_BYTES)
+    gateway.join(app.host.metrics, app.host.readiness)
+    return app
 
 
 def start(folder: Path, config: Path | None) -> Path | None:

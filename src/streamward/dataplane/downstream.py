@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
@@ -231,7 +233,7 @@ class Downstream(asyncio.Protocol):
         self.body_left = head.content_length or 0
         self.body_done = head.content_length == 0
         exchange = self.app.open_exchange(request, self) if self.app is not None else None
-        if exchange is None and not self.finished:
+        if exchange is None and not self.finished and not self.lost:
             exchange = AsgiExchange(self.asgi_app, request, self, self.loop, self.app_state, self.server_state.tasks)
         if self.finished or self.lost:
             return
@@ -287,16 +289,30 @@ class Downstream(asyncio.Protocol):
         """Hand the connection to uvicorn's WebSocket protocol, as its own HTTP protocols do."""
         self.ticker.discard(self)
         self.server_state.connections.discard(self)
-        raw = [b"GET ", request.raw_path, b"?" + request.query if request.query else b"", b" HTTP/1.1\r\n"]
-        raw += [b"%b: %b\r\n" % field for field in request.header_list]
-        raw += [b"\r\n", self.buffer]
         ws_class: Any = self.config.ws_protocol_class
         self.outbox.flush()
         protocol = ws_class(config=self.config, server_state=self.server_state, app_state=self.app_state)
         protocol.connection_made(self.transport)
-        protocol.data_received(b"".join(raw))
+        protocol.data_received(head_bytes(request) + self.buffer)
         self.closing = True
         self.transport.set_protocol(protocol)
+
+    def detach(self, request: Request) -> tuple[socket.socket, bytes] | None:
+        """Give the connection up instead of answering *request*, which has just been opened: its socket, and what was
+        read from it, *request* first. None, and the connection closed, when earlier answers still wait for the client to
+        read them (it has pipelined, and asks again, RFC 9112 9.3.2).
+        """
+        self.outbox.flush()
+        if self.transport.get_write_buffer_size():
+            self.serving = False
+            self.finished = True
+            self.close()
+            return None
+        connection = socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno()))
+        early, self.buffer = head_bytes(request) + self.buffer, b""
+        self.lost = True
+        self.transport.abort()  # closes our descriptor of it; the peer sees nothing
+        return connection, early
 
     def refuse(self, status: int, code: str, message: str) -> None:
         """Answer bytes that are no request we serve, and close."""
@@ -447,6 +463,15 @@ class Downstream(asyncio.Protocol):
             self.exchange.resume()
         elif not self.serving and not self.closing:
             self.go_on()
+
+
+def head_bytes(request: Request) -> bytes:
+    """The head of *request* as it may have been sent."""
+    lines = [b"%b %b%b HTTP/1.%d\r\n" % (
+        request.method.encode(), request.raw_path, b"?" + request.query if request.query else b"", request.http_minor,
+    )]  # fmt: skip
+    lines += [b"%b: %b\r\n" % field for field in request.header_list]
+    return b"".join([*lines, b"\r\n"])
 
 
 class DateLine:

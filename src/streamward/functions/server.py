@@ -27,6 +27,8 @@ from streamward.functions.host import CUT_S, FunctionsHost, new_id
 
 BACKLOG = 4096  # a burst of connects waits here, not in the client's retry timer
 MAX_URL_BYTES = 16_384
+COMMON_PATHS = frozenset({"/_streamward/live", "/_streamward/ready", "/_streamward/metrics"})
+"""Endpoints that the application beside us has as well: it speaks for both."""
 REFUSALS = {414: "URL_TOO_LONG", 431: "REQUEST_HEADER_TOO_LARGE", 408: "MALFORMED_REQUEST_HEADER"}
 
 
@@ -46,13 +48,21 @@ class FunctionsApp:
         )
 
     def open_exchange(self, request: Request, sink: Sink) -> Exchange | None:
-        exchange = self.host.open_exchange(request, sink)
-        if exchange is not None:
-            return exchange
-        if self.beside is None or request.path == "/api" or request.path.startswith("/api/"):
-            return self.host.not_found(request, sink)
-        found: Exchange | None = self.beside.open_exchange(request, sink)
+        beside = self.beside
+        if beside is None or request.path not in COMMON_PATHS:
+            exchange = self.host.open_exchange(request, sink)
+            if exchange is not None:
+                return exchange
+            if beside is None or under_api(request):
+                return self.host.not_found(request, sink)
+        found: Exchange | None = beside.open_exchange(request, sink)
         return found
+
+    def takes(self, request: Request) -> bool:
+        """Whether *request* is for a function, for the control endpoints, or for a path where functions would be."""
+        path = request.raw_path
+        control = path.startswith(b"/_streamward/") or path == b"/_streamward"
+        return control or under_api(request) or self.host.match(path) is not None
 
     def render_refusal(self, status: int, code: str, message: str) -> tuple[bytes, bytes]:
         """(header fields, body) for bytes that are no request we serve: the data plane asks, it knows no more."""
@@ -70,6 +80,12 @@ class FunctionsApp:
         if self.beside is not None:
             self.beside.begin_drain()
 
+    async def start(self) -> None:
+        await self.host.start()
+
+    async def stop(self) -> None:
+        await self.host.stop()
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":
             ours = scope["type"] == "http" and not scope["path"].startswith("/v1/")
@@ -78,10 +94,7 @@ class FunctionsApp:
 
         async def receive_for_both() -> Any:
             message = await receive()
-            if message["type"] == "lifespan.startup":
-                await self.host.start()
-            else:
-                await self.host.stop()
+            await (self.start() if message["type"] == "lifespan.startup" else self.stop())
             return message
 
         if self.beside is not None:
@@ -92,6 +105,10 @@ class FunctionsApp:
             await send({"type": message["type"] + ".complete"})
             if message["type"] == "lifespan.shutdown":
                 return
+
+
+def under_api(request: Request) -> bool:
+    return request.path == "/api" or request.path.startswith("/api/")
 
 
 class NotFoundSend:

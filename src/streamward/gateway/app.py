@@ -41,6 +41,7 @@ from streamward.gateway.ids import Ids
 from streamward.gateway.key_ring import KeyRing
 from streamward.gateway.metrics import Metrics
 from streamward.gateway.opening import CALL_ROUTES, Opening
+from streamward.gateway.peers import Peers, fold
 from streamward.gateway.places import EXPOSED, PREFLIGHT, Places
 from streamward.gateway.plan import Routes, timeouts
 from streamward.gateway.prices import Prices, cost_usd
@@ -85,7 +86,7 @@ class Gateway:
         self, config: Config, *, config_path: Path | None = None, environ: Mapping[str, str] | None = None,
         open_access: bool = False, local_model: Path | None = None, local_name: str = "local/tiny",
         extra_routes: Sequence[BaseRoute] = (), access_log: AccessLog | None = None, owns_process: bool = False,
-        dev: bool = False,
+        dev: bool = False, peers_folder: Path | None = None,
     ) -> None:  # fmt: skip
         self.config = config
         self.config_path = config_path
@@ -94,6 +95,9 @@ class Gateway:
         self.owns_process = owns_process
         """We may set signal handlers and tune the garbage collector; not so when mounted in somebody's application."""
         self.dev = dev
+        self.peers_folder = peers_folder
+        """Where the workers of one server find each other's figures; None for a worker alone."""
+        self.peers: Peers | None = None
         self.local_model = local_model or local_path(config)
         self.local_name = local_name
         self.metrics = Metrics()
@@ -156,6 +160,9 @@ class Gateway:
         if self.config_path is not None:
             self.config_stamp = stamp(self.config_path)
         self.measure_lag(self.loop.time())
+        if self.peers_folder is not None:
+            await asyncio.to_thread(fold, self.peers_folder)
+            self.peers = await self.opened.enter_async_context(Peers(self.peers_folder, self.metrics.registry.collect))
         if self.owns_process:
             self.own_process()
         self.ready = True
@@ -278,6 +285,10 @@ class Gateway:
         """Report *collector*'s metrics with ours, and be ready only while *readiness* names no reason not to be."""
         self.metrics.registry.register(collector)
         self.readiness = readiness
+
+    async def figures(self) -> bytes:
+        """The metrics of all workers of this server, as text for Prometheus."""
+        return await self.peers.render() if self.peers is not None else self.metrics.render()
 
     # -- the data plane's application
 

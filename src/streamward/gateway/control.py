@@ -55,7 +55,7 @@ def control_routes(gateway: Gateway) -> list[BaseRoute]:
 
     async def metrics(request: Request) -> Response:
         refusal = admin_refusal(request)
-        return error_response(refusal) if refusal else Response(gateway.metrics.render(), media_type=METRICS_TYPE)
+        return error_response(refusal) if refusal else Response(await gateway.figures(), media_type=METRICS_TYPE)
 
     def entry(name: str) -> dict[str, Any]:
         return model_object(gateway.routes, name, gateway.admission.prices.of)

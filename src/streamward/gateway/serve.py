@@ -44,6 +44,13 @@ class Settings(Struct, frozen=True):
     log_format: str | None = None
     streams_store: str | None = None
     """Set for several workers whose configuration names no store that they can share."""
+    shared_folder: str | None = None
+    """Set for several workers: a folder of the running server, where they find each other."""
+    factory: str = "streamward.gateway.serve:create_worker"
+    """What makes the application of each of several workers."""
+    functions: str | None = None
+    """The project's folder, if it has functions; and the variables that came from its ``.env`` files."""
+    from_files: tuple[str, ...] = ()
 
 
 class Server(uvicorn.Server):
@@ -93,15 +100,19 @@ def build(settings: Settings, extra_routes: Sequence[BaseRoute] = ()) -> Gateway
     return Gateway(
         config, config_path=path, open_access=settings.open_access, extra_routes=extra_routes,
         local_model=Path(settings.local_model) if settings.local_model else None, local_name=settings.local_name,
-        owns_process=True, dev=settings.dev,
+        owns_process=True, dev=settings.dev, peers_folder=Path(settings.shared_folder) if settings.shared_folder else None,
     )  # fmt: skip
 
 
 def create_worker() -> Gateway:
     """Factory that uvicorn calls in each spawned worker."""
     configure_logging()
-    settings = msgspec.json.decode(os.environ[SETTINGS], type=Settings)
-    return build(settings)
+    return build(worker_settings())
+
+
+def worker_settings() -> Settings:
+    """What the supervising process tells this worker to serve."""
+    return msgspec.json.decode(os.environ.pop(SETTINGS), type=Settings)
 
 
 def uvicorn_config(app: Any, settings: Settings, config: Config, *, factory: bool = False) -> uvicorn.Config:
@@ -138,19 +149,19 @@ def serve(
 def serve_many(settings: Settings, greet: Callable[[str], None]) -> int:
     """Several workers behind one listening socket, supervised by uvicorn."""
     config = build(settings).config  # a bad configuration is said once, here
-    with contextlib.ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix="streamward-") as folder:
+        settings = msgspec.structs.replace(settings, shared_folder=folder)
         if config.streams.store == "memory":
             # A reader may come to any worker: what one of them holds in its memory is no use to the others.
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="streamward-"))
             settings = msgspec.structs.replace(settings, streams_store=f"sqlite:{folder}/streams.db")
         supervise(settings, config, greet)
     return 0
 
 
 def supervise(settings: Settings, config: Config, greet: Callable[[str], None]) -> None:
-    os.environ[SETTINGS] = msgspec.json.encode(settings).decode()
-    shared = uvicorn_config("streamward.gateway.serve:create_worker", settings, config, factory=True)
+    shared = uvicorn_config(settings.factory, settings, config, factory=True)
     listener = shared.bind_socket()
     host, port = listener.getsockname()[:2]
+    os.environ[SETTINGS] = msgspec.json.encode(msgspec.structs.replace(settings, port=port)).decode()
     greet(f"http://{host}:{port}")
     Multiprocess(shared, sockets=[listener]).run()
