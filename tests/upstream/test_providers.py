@@ -62,6 +62,16 @@ def test_profiles_are_of_the_dialect(row: Provider):
     assert not row.profile.drops_fields & row.profile.unsupported
 
 
+def test_who_has_no_golden_stream_of_its_own_is_read_as_the_reference_is():
+    """A row that says how its streams deviate shows one."""
+    shown = {name.partition("_")[0] for name in chat_golden.NAMES}
+
+    for row in ROWS:
+        if row.dialect == "chat_completions" and row.name not in shown:
+            for deviation in ("ends_with", "single_newline_frames", "usage_path", "output_excludes_reasoning"):
+                assert getattr(row.profile, deviation) == getattr(Profile(), deviation), (row.name, deviation)
+
+
 # Each quirk, the golden stream that has it, and what goes wrong when the profile forgets it.
 
 
