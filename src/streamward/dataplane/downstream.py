@@ -36,6 +36,9 @@ MAX_KEPT_HEAD = 2048
 LINGER_S = 5.0
 """How long a closing connection may take to send its last bytes, and to drop what the client still sends."""
 
+LAST_CALL_S = 0.25
+"""How long a connection that has not asked for anything yet may still do so when the server stops."""
+
 FOREVER = float("inf")
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -46,10 +49,10 @@ class Downstream(asyncio.Protocol):
     """One client connection; also the sink of the response being served on it."""
 
     __slots__ = (
-        "app", "app_state", "asgi_app", "body_done", "body_left", "buffer", "by_frame", "chunked_in", "chunked_out", "client",
-        "closing", "config", "deadline", "exchange", "finished", "head", "http_minor", "is_head", "last_head", "length_left",
-        "limits", "loop", "lost", "outbox", "parsing", "read_paused", "scheme", "server", "server_state", "serving",
-        "started", "ticker", "transport", "write_paused",
+        "app", "app_state", "asgi_app", "asked", "body_done", "body_left", "buffer", "by_frame", "chunked_in", "chunked_out",
+        "client", "closing", "config", "deadline", "exchange", "finished", "head", "http_minor", "is_head", "last_call",
+        "last_head", "length_left", "limits", "loop", "lost", "outbox", "parsing", "read_paused", "scheme", "server",
+        "server_state", "serving", "started", "ticker", "transport", "write_paused",
     )  # fmt: skip
 
     def __init__(
@@ -75,6 +78,8 @@ class Downstream(asyncio.Protocol):
         self.deadline = FOREVER
         self.closing = False  # no further request on this connection
         self.lost = False
+        self.asked = False  # a request has come
+        self.last_call = False  # the server stops: one request more, if it comes soon
         self.write_paused = False
         self.read_paused = False
         self.last_head: LastHead | None = None
@@ -134,6 +139,9 @@ class Downstream(asyncio.Protocol):
             self.app.begin_drain()
         if self.serving:
             self.closing = True
+        elif not self.asked:  # accepted a moment ago: its first request may be on its way, and would meet a reset
+            self.last_call = True
+            self.deadline = min(self.deadline, self.loop.time() + LAST_CALL_S)
         else:
             self.close()
 
@@ -225,7 +233,8 @@ class Downstream(asyncio.Protocol):
         self.serving = True
         self.is_head = head.method == "HEAD"
         self.http_minor = head.minor
-        self.closing = self.closing or not head.keep_alive
+        self.asked = True
+        self.closing = self.closing or self.last_call or not head.keep_alive
         self.head = None
         self.started = self.finished = self.chunked_out = self.by_frame = False
         self.length_left = None
