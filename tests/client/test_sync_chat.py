@@ -76,7 +76,7 @@ async def test_a_callback_stops_the_answer():
     assert [part["text"] for part in message["parts"] if part["type"] == "text"] == ["a"]
     assert (status, error) == ("ready", None)
     assert changes[-1] == "ready"
-    await asyncio.wait_for(upstream.seen[0].gone.wait(), 1)
+    await asyncio.wait_for(upstream.seen[0].gone.wait(), 10)
 
 
 async def test_another_thread_stops_it_and_a_second_answer_is_refused():
@@ -95,7 +95,7 @@ async def test_another_thread_stops_it_and_a_second_answer_is_refused():
 
     took, _ = await with_backend(work, SLOW)
 
-    assert took < 1
+    assert took < 4
 
 
 async def test_what_a_callback_raises_ends_the_answer():
@@ -111,7 +111,7 @@ async def test_what_a_callback_raises_ends_the_answer():
     (status, roles), upstream = await with_backend(work, SLOW)
 
     assert (status, roles) == ("ready", ["user", "assistant"])
-    await asyncio.wait_for(upstream.seen[0].gone.wait(), 1)
+    await asyncio.wait_for(upstream.seen[0].gone.wait(), 10)
 
 
 async def test_failures_are_raised_and_kept():

@@ -104,7 +104,7 @@ async def test_a_long_retry_after_is_the_callers_to_wait_for():
 
     assert (answer.status, answer.get("retry-after"), answer.error["code"]) == (429, "17", "rate_limit_exceeded")
     assert len(upstream.seen) == 1
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
 
 
 async def test_nothing_is_tried_again_after_the_first_token():

@@ -54,7 +54,7 @@ def begun(answer: requests.Response) -> Iterator[bytes]:
     return reads
 
 
-def wait_for(condition: object, patience_s: float = 10) -> None:
+def wait_for(condition: object, patience_s: float = 30) -> None:
     deadline = time.monotonic() + patience_s
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, "waited in vain"
@@ -134,11 +134,8 @@ def test_a_second_signal_ends_at_once(server: Process):
         begun(answer)
         server.signal(signal.SIGTERM)
         wait_for(lambda: refuses_connections(server))
-        started = time.monotonic()
         server.signal(signal.SIGTERM)
-        server.wait()
-
-    assert time.monotonic() - started < 0.9
+        assert server.wait() == 1  # 0 is what the end of the grace gives
 
 
 def rewrite(server_folder: Path, text: str) -> None:

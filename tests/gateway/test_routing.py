@@ -172,7 +172,7 @@ async def test_the_delay_follows_the_first_targets_own_times():
         late = served.gateway.health.of("mock/a").recent[-1]
 
     assert answer.text == "Goodbye"
-    assert 0.05 < took < 0.6  # far below the second that holds while nothing is known
+    assert 0.05 < took < 0.9  # far below the second that holds while nothing is known
     assert late > 0.05  # the lost race counts as a late answer
 
 
