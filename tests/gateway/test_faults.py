@@ -99,6 +99,21 @@ AFTER_COMMIT = {
         rest(b'data: {"choices":[],"x":' + b"[" * 50_000 + b"]" * 50_000 + b"}\n\n"),
         "upstream_invalid", "failed",
     ),
+    "a number of 100 000 digits": (
+        rest(b'data: {"choices":[],"x":' + b"9" * 100_000 + b"}\n\n", FINISH, DONE), "upstream_invalid", "failed",
+    ),
+    "a tool call at index two billion": (
+        rest(delta(tool_calls=[{"index": 2_000_000_000, "id": "c", "function": {"name": "f", "arguments": ""}}]), FINISH, DONE),
+        "upstream_invalid", "failed",
+    ),
+    "a tool call before the first": (
+        rest(delta(tool_calls=[{"index": -1, "id": "c", "function": {"name": "f", "arguments": ""}}]), FINISH, DONE),
+        "upstream_invalid", "failed",
+    ),
+    "20 000 tool calls": (
+        rest(*[delta(tool_calls=[{"index": i, "id": f"c{i}", "function": {"name": "f"}}]) for i in range(20_000)]),
+        "upstream_invalid", "failed",
+    ),
     "a huge line": (rest(b"data: " + b"x" * 300_000), "content_too_large", "failed"),
     "bad chunk framing": ([b"zz\r\nnonsense\r\n"], "upstream_invalid", "failed"),
     "error object (OpenAI)": (

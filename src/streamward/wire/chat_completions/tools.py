@@ -46,6 +46,8 @@ class ToolSlots:
         call_id = raw.get("id") if type(raw.get("id")) is str else ""
         name = function.get("name") if type(function.get("name")) is str else ""
         index = raw.get("index") if type(raw.get("index")) is int else None
+        if index is not None and not 0 <= index < MAX_PARTS:
+            return None  # clients keep calls in lists: it would be an order to make a large one
         slot = self.slot_of(index, call_id or "", name or "")
         new = slot is None
         if slot is None:
