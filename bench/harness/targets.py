@@ -240,7 +240,7 @@ class LiteLLM(Target):
         return f"""model_list:
   - model_name: "*"
     litellm_params:
-      model: "openai/*"
+      model: "deepinfra/*"
       api_base: "http://127.0.0.1:{place.mock_port}/v1"
       api_key: "{UPSTREAM_KEY}"
 """

@@ -16,6 +16,7 @@ void response_reset(Response *response) {
 static void end_line(Response *response, const Dialect *dialect, const char *line, size_t size) {
     if (size < 5 || memcmp(line, "data:", 5)) return; /* comments, blank lines, event: and id: */
     response->events++;
+    if (response->terminated && size >= 12 && !memcmp(line, "data: [DONE]", 12)) return; /* some end other dialects with it, too */
     response->terminated = memmem(line, size, dialect->terminal, strlen(dialect->terminal)) != NULL;
     if (memmem(line, size < 32 ? size : 32, "{\"error\"", 8)) response->error_event = true;
     if (response->has_content) return;
