@@ -142,6 +142,17 @@ def test_a_worker_that_is_replaced_finishes_what_it_runs_while_the_next_host_ser
     assert again.chunks != finished.chunks[:1], "another host serves"
 
 
+def test_no_process_outlives_a_killed_server(tmp_path):
+    with several(tmp_path) as server:
+        pids = [*own_workers(server), *(pid for worker in own_workers(server) for pid in children(worker))]
+        running = server.open("GET", "/api/s?n=400")
+        head = running.head()
+        server.process.kill()
+
+        assert not running.rest(head).complete
+        server.wait(lambda: not any(alive(pid) for pid in pids))
+
+
 def test_all_end_together_within_their_grace(tmp_path):
     with several(tmp_path) as server:
         pids = [*own_workers(server), *(pid for worker in own_workers(server) for pid in children(worker))]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
+import signal
 import socket
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -26,6 +30,9 @@ SETTINGS = "STREAMWARD_SERVE_SETTINGS"
 
 BACKLOG = 4096  # bursts of 500 connects must not be refused
 GRACE_BEYOND_DRAIN_S = 5
+ORPHANED_S = 1.0
+"""What a worker may still do when the process that supervises it was killed."""
+
 WEBSOCKETS = "websockets-sansio"
 HTTP_PROTOCOL = "streamward.dataplane.downstream:Downstream"
 
@@ -111,8 +118,18 @@ def create_worker() -> Gateway:
 
 
 def worker_settings() -> Settings:
-    """What the supervising process tells this worker to serve."""
+    """What the supervising process tells this worker to serve. The worker ends with that process, however it ends."""
+    threading.Thread(target=end_with_parent, name="streamward-parent", daemon=True).start()
     return msgspec.json.decode(os.environ.pop(SETTINGS), type=Settings)
+
+
+def end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)  # the port is free at once
+        time.sleep(ORPHANED_S)
+        os._exit(1)
 
 
 def uvicorn_config(app: Any, settings: Settings, config: Config, *, factory: bool = False) -> uvicorn.Config:
