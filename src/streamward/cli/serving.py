@@ -36,11 +36,11 @@ def run_dev(
     real = dict(os.environ)  # before .env files: functions weigh those themselves, and see them change
     file = start(folder, config)
     loaded = load(file)
-    address = host or loaded.server.host
+    host = host or loaded.server.host
     local_model, local_name = local_choice(model)
     settings = Settings(
-        config=str(file) if file else None, host=address, port=loaded.server.port if port is None else port, dev=True,
-        open_access=address in LOOPBACK, local_model=str(local_model) if local_model else None, local_name=local_name,
+        config=str(file) if file else None, host=host, port=loaded.server.port if port is None else port, dev=True,
+        open_access=host in LOOPBACK, local_model=str(local_model) if local_model else None, local_name=local_name,
         log_format=log_format or "pretty",
     )  # fmt: skip
 
