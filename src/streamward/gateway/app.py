@@ -39,6 +39,7 @@ from streamward.gateway.exchange import JSON_FIELDS, OVERLOADED, CallExchange, t
 from streamward.gateway.health_metrics import HealthMetrics
 from streamward.gateway.ids import Ids
 from streamward.gateway.key_ring import KeyRing
+from streamward.gateway.memory import allowed_bytes, resident_bytes
 from streamward.gateway.metrics import Metrics
 from streamward.gateway.opening import CALL_ROUTES, Opening
 from streamward.gateway.peers import Peers, fold
@@ -112,6 +113,8 @@ class Gateway:
         self.active: set[Active] = set()
         self.readiness: Callable[[], str] = str  # of what runs beside us: "" is ready
         self.lag_s = 0.0
+        self.memory_bytes = 0
+        self.crowded = False  # it is more than we may have
         self.config_stamp: tuple[int, int] | None = None
         self.background: set[asyncio.Task[None]] = set()
         self.loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment] # these are set by start
@@ -156,6 +159,7 @@ class Gateway:
         self.metrics.gauge("streamward_upstream_calls", "Sent since start.", lambda: self.pool.calls)
         self.metrics.gauge("streamward_durable_streams", "Being written here.", lambda: len(self.durable.calls))
         self.metrics.gauge("streamward_storage_dropped", "Writes lost.", lambda: self.storage.database.dropped)
+        self.metrics.gauge("streamward_memory_bytes", "Resident memory.", lambda: self.memory_bytes)
         self.metrics.gauge("streamward_event_loop_lag_seconds", "Latest lag of the event loop.", lambda: self.lag_s)
         if self.config_path is not None:
             self.config_stamp = stamp(self.config_path)
@@ -232,10 +236,24 @@ class Gateway:
 
     def measure_lag(self, due: float) -> None:
         self.lag_s = max(self.loop.time() - due, 0.0)
+        self.measure_memory()
         if self.config_path is not None and (now := stamp(self.config_path)) != self.config_stamp:
             self.config_stamp = now
             self.reload()
         self.lag_timer = self.loop.call_later(LAG_PERIOD_S, self.measure_lag, self.loop.time() + LAG_PERIOD_S)
+
+    def measure_memory(self) -> None:
+        self.memory_bytes = resident_bytes()
+        allowed = allowed_bytes(self.config.limits.max_memory_bytes, self.workers)
+        crowded = 0 < allowed < self.memory_bytes
+        if crowded and not self.crowded:
+            log.error("memory_full", extra={"bytes": self.memory_bytes, "allowed": allowed})
+        self.crowded = crowded
+
+    @property
+    def overloaded(self) -> bool:
+        """New calls are refused until others have ended."""
+        return self.crowded or len(self.active) >= self.config.limits.max_concurrent_streams
 
     @property
     def drain_s(self) -> float:
@@ -340,7 +358,7 @@ class Gateway:
         """Why this call is answered before its body is read, whatever its head says otherwise."""
         if self.draining:
             return ErrorInfo("server_shutdown", "the server is shutting down; use another one", 503, retry_after_s=1)
-        if len(self.active) >= self.config.limits.max_concurrent_streams:
+        if self.overloaded:
             return OVERLOADED
         if caller.limits is not None and (early := self.admission.refused_early(caller)) is not None:
             return early

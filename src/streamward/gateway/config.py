@@ -93,6 +93,8 @@ class ModelTable(Strict, frozen=True):
 class Limits(Strict, frozen=True):
     max_body_bytes: Count = 33_554_432
     max_concurrent_streams: Count = 10_000
+    max_memory_bytes: Count = 0
+    """Of one process; 0: a part of the container's limit, if there is one."""
     max_head_bytes: Count = 32_768
     max_event_bytes: Count = 4_194_304
     head_timeout_s: Seconds = 10.0

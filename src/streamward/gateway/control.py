@@ -49,7 +49,7 @@ def control_routes(gateway: Gateway) -> list[BaseRoute]:
 
     async def ready(request: Request) -> Response:
         reason = "draining" if gateway.draining else (gateway.readiness() or None) if gateway.ready else "starting"
-        if len(gateway.active) >= gateway.config.limits.max_concurrent_streams:
+        if gateway.overloaded:
             reason = reason or "saturated"
         return Json({"ready": reason is None, **({"reason": reason} if reason else {})}, 200 if reason is None else 503)
 

@@ -44,7 +44,7 @@ STREAM_FIELDS = (
 JSON_FIELDS = b"content-type: application/json\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\n"
 SHUTDOWN = ErrorInfo("server_shutdown", "the server is shutting down; send the request again", 503, retry_after_s=1)
 OVERLOADED = ErrorInfo(
-    "overloaded", "the server has as many streams open as it takes; retry shortly", 503, retry_after_s=1
+    "overloaded", "the server has as much to do as it takes; retry shortly", 503, retry_after_s=1
 )
 TOO_LONG = ErrorInfo("max_duration_exceeded", "this call took longer than its key may use; ask for a shorter answer", 504)
 STOPPED = ErrorInfo("cancelled", "the stream was stopped on request", 499)

@@ -161,11 +161,10 @@ class ResponsesSocket:
             await self.refuse(call.failure or SHUTDOWN)
 
     def check_room(self) -> None:
-        limits = self.gateway.config.limits
         error = None
         if self.gateway.draining:
             error = SHUTDOWN
-        elif len(self.gateway.active) >= limits.max_concurrent_streams:
+        elif self.gateway.overloaded:
             error = OVERLOADED
         if error is not None:
             raise StreamwardError(error.message, code=error.code, status=error.status, retry_after_s=error.retry_after_s)
