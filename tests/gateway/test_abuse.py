@@ -192,6 +192,14 @@ async def test_a_bad_body_is_named(served: Served, name: str):
     assert (record["status"], record["ending"], record["code"]) == (status, "refused", answer.error["code"])
 
 
+async def test_what_only_the_demo_model_refuses_is_named_as_well(served: Served):
+    """Another provider may know this word; what providers say of it is not passed on, what ours says is."""
+    answer = await ask(served.port, request("POST", "/v1/chat/completions", BODY[:-1] + b', "tool_choice": "bogus"}'))
+
+    assert (answer.status, answer.error["param"]) == (400, "tool_choice")
+    assert "bogus" in answer.error["message"]
+
+
 async def test_near_names_are_offered_for_an_unknown_model(served: Served):
     answer = await ask(served.port, chat_request("demo/chatt"))
 

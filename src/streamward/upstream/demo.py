@@ -140,7 +140,9 @@ class DemoCall:
             self.timer = self.loop.call_later(wait, self.whole, kind, call)
 
     def refuse(self, error: ErrorInfo) -> None:
-        self.answer(error.status, json_text.encode(chat_completions.render_error(error)))
+        """Not as a provider's answer, whose words are not passed on: these are ours, and name the field."""
+        self.done = True
+        self.receiver.failed(error)
 
     def answer(self, status: int, body: bytes) -> None:
         self.done = True

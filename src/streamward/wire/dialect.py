@@ -21,6 +21,9 @@ from streamward.wire.sse import MAX_EVENT_BYTES, Frame
 MAX_TOOL_INPUT_BYTES = 8 << 20
 """Bound of one tool call's arguments: a file written by a coding model fits, a flood does not."""
 
+MAX_TOOLS = 1024
+"""Bound of the tools of one request: OpenAI takes 128, agents over MCP send several hundred."""
+
 MAX_PARTS = 4096
 """Bound of parts (tool calls, text blocks) in one stream: real ones stay below 200."""
 

@@ -100,9 +100,12 @@ class Fields:
         value = self.mapping(name)
         return None if value is None else Fields(value, self.at(name))
 
-    def objects(self, name: str) -> list[Fields]:
-        """An array of objects, each with its path."""
-        return [Fields(value, f"{self.at(name)}[{index}]") for index, value in enumerate(self.array(name) or [])]
+    def objects(self, name: str, most: int | None = None) -> list[Fields]:
+        """An array of objects, each with its path; at most *most*."""
+        given = self.array(name) or []
+        if most is not None and len(given) > most:
+            raise InvalidRequest(f"{self.at(name)!r} holds {len(given)} entries; at most {most} are taken", param=self.at(name))
+        return [Fields(value, f"{self.at(name)}[{index}]") for index, value in enumerate(given)]
 
     def rest(self) -> dict[str, Any]:
         """Fields that were not read and are not null."""

@@ -115,6 +115,7 @@ def test_full_request_parsed():
 @pytest.mark.parametrize(
     ("change", "param"),
     [
+        ({"tools": [{"name": "f", "input_schema": {"type": "object"}}] * 1025}, "tools"),
         ({"model": None}, "model"), ({"model": 3}, "model"), ({"model": ""}, "model"),
         ({"max_tokens": None}, "max_tokens"),
         ({"max_tokens": 0}, "max_tokens"), ({"max_tokens": "9"}, "max_tokens"), ({"max_tokens": True}, "max_tokens"),

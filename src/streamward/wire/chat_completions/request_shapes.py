@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from streamward.errors import InvalidRequest
+from streamward.wire.dialect import MAX_TOOLS
 
-MAX_TOOLS = 1024  # the largest tool sets seen hold a few hundred
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 

@@ -30,6 +30,7 @@ from streamward.call import (
 )  # fmt: skip
 from streamward.errors import InvalidRequest
 from streamward.wire import json_text
+from streamward.wire.dialect import MAX_TOOLS
 from streamward.wire.json_fields import Fields
 from streamward.wire.messages.shapes import CALL_SIGNATURE, own
 
@@ -61,7 +62,7 @@ def parse_countable(body: dict[str, Any]) -> Call:
     call = Call(
         model=model,
         messages=(*system, *messages),
-        tools=tuple(parse_tool(tool) for tool in fields.objects("tools")),
+        tools=tuple(parse_tool(tool) for tool in fields.objects("tools", MAX_TOOLS)),
         tool_choice=choice,
         parallel_tool_calls=parallel,
         max_output_tokens=fields.integer("max_tokens", low=1),

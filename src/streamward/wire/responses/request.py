@@ -14,6 +14,7 @@ from typing import Any
 
 from streamward.call import Call, Message, Output, Text, Thinking, Tool, ToolChoice
 from streamward.errors import InvalidRequest
+from streamward.wire.dialect import MAX_TOOLS
 from streamward.wire.responses import fields
 from streamward.wire.responses.fields import join, wrong
 from streamward.wire.responses.input import parse_items
@@ -23,7 +24,6 @@ MAX_METADATA = 16
 MAX_METADATA_NAME_CHARS = 64
 MAX_METADATA_VALUE_CHARS = 512
 MAX_ALLOWED_TOOLS = 128
-MAX_TOOLS = 1024  # OpenAI takes 128; agents over MCP send several hundred
 MAX_TOOL_NAME_CHARS = 128  # the specification says 64; several providers take 128
 TOOL_NAME = re.compile(r"[a-zA-Z0-9_.:-]+")
 MAX_TOP_LOGPROBS = 20
