@@ -23,7 +23,8 @@ async def POST(request):
     body = await request.body()
     return {"bytes": len(body), "sum": sum(body)}
 """
-CONFIG = "[auth]\nrequired = false\n[server]\ndrain_s = 2\n[models.m]\ntargets = ['demo/echo?tps=0&ttft_ms=0']\n"
+CONFIG = "[auth]\nrequired = false\n[server]\ndrain_s = 4\n[models.m]\ntargets = ['demo/echo?tps=0&ttft_ms=0']\n"
+PATIENCE_S = 90  # three workers end and start, one after the other
 ROUNDS = 12  # connections: each of three workers gets some, in all likelihood
 
 
@@ -34,7 +35,7 @@ def several(folder: Path, workers: int = 3):
     (folder / "streamward.toml").write_text(CONFIG)
     server, _ = run_serve(folder, "--workers", str(workers))
     try:
-        server.wait(lambda: answers(server))
+        server.wait(lambda: answers(server), PATIENCE_S)
         yield server
     finally:
         server.stop()
@@ -101,7 +102,7 @@ def test_the_death_of_the_host_costs_what_ran_in_it_and_no_more(tmp_path):
         after = [server.get("/api/s?n=2") for _ in range(ROUNDS)]  # the first ones wait for the next host
         assert all(answer.complete and len(answer.chunks) == 2 for answer in after)
         assert hosting(server) != host
-        server.wait(lambda: len(own_workers(server)) == 3)
+        server.wait(lambda: len(own_workers(server)) == 3, PATIENCE_S)
 
 
 @pytest.mark.parametrize("which", ["host", "all"])
@@ -131,8 +132,8 @@ def test_a_worker_that_is_replaced_finishes_what_it_runs_while_the_next_host_ser
         asking.start()
         os.kill(host if which == "host" else server.process.pid, signal.SIGTERM if which == "host" else signal.SIGHUP)
         finished = running.rest(head)
-        server.wait(lambda: not alive(host))
-        server.wait(lambda: len(own_workers(server)) == 3 and answers(server))
+        server.wait(lambda: not alive(host), PATIENCE_S)
+        server.wait(lambda: len(own_workers(server)) == 3 and answers(server), PATIENCE_S)
         over.set()
         asking.join()
         again = server.get("/api/s?n=1")
