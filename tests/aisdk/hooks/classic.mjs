@@ -16,7 +16,7 @@ export async function classic(version, sdk, base, upstream) {
     hook.errors = errors;
     hook.sent = hook.now().append({ role: 'user', content: text }, send);
     await hook.sent;
-    await hook.until(idle, 'the end of the answer');
+    await hook.until(h => idle(h) && (errors.length > 0 || last(h)?.role === 'assistant'), 'the end of the answer');
     return hook;
   }
 

@@ -86,7 +86,7 @@ export async function modern(version, react, ai, base, upstream) {
 
   const text = await mount(() => react.useChat({ transport: new ai.TextStreamChatTransport({ api: api('chat-text'), body: { model: 'plain' } }) }));
   await text.now().sendMessage({ text: 'hi' });
-  await text.until(idle);
+  await text.until(h => idle(h) && last(h)?.role === 'assistant', 'the answer as text');
   results.text = textOf(last(text.now()));
 
   const file = { type: 'file', mediaType: 'text/plain', url: 'data:text/plain;base64,c2VjcmV0', filename: 'a.txt' };
