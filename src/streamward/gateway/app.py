@@ -42,7 +42,6 @@ from streamward.gateway.key_ring import KeyRing
 from streamward.gateway.memory import allowed_bytes, resident_bytes
 from streamward.gateway.metrics import Metrics
 from streamward.gateway.opening import CALL_ROUTES, Opening
-from streamward.gateway.peers import Peers, fold
 from streamward.gateway.places import EXPOSED, PREFLIGHT, Places
 from streamward.gateway.plan import Routes, timeouts
 from streamward.gateway.prices import Prices, cost_usd
@@ -64,6 +63,8 @@ from streamward.wire.splice import Splice
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
+
+    from streamward.gateway.peers import Peers
 
 REDIS_SCHEMES = frozenset({"redis", "rediss", "unix", "valkey", "valkeys"})
 
@@ -164,7 +165,9 @@ class Gateway:
         if self.config_path is not None:
             self.config_stamp = stamp(self.config_path)
         self.measure_lag(self.loop.time())
-        if self.peers_folder is not None:
+        if self.peers_folder is not None and sys.platform != "win32":
+            from streamward.gateway.peers import Peers, fold
+
             await asyncio.to_thread(fold, self.peers_folder)
             self.peers = await self.opened.enter_async_context(Peers(self.peers_folder, self.metrics.registry.collect))
         if self.owns_process:
