@@ -8,14 +8,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-
-from streamward.durable import redis_wire
-
-pytest.importorskip("redis", reason="redis is not installed: pip install 'streamward[redis]'")
-
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from streamward.durable import redis_wire
 from streamward.durable.redis_wire import AWAY, Asker, Refusal, Wire
 
 Reply = Callable[[list[bytes]], bytes | None]

@@ -124,7 +124,11 @@ class SharedFunctionsApp(FunctionsApp):
     async def look(self) -> None:
         while not self.locked():  # noqa: ASYNC110 (another process gives it back)
             await asyncio.sleep(LOOK_S)
-        await self.run_host()
+        try:
+            await self.run_host()
+        except Exception:
+            log.exception("functions_host_failed")
+            self.pass_the_lock()  # another worker may fare better
 
     def locked(self) -> bool:
         """Take the lock if it is free."""
@@ -214,5 +218,5 @@ class Passed(Downstream):
     def data_received(self, data: bytes) -> None:
         if self.early:
             data, self.early = self.early + data, b""
-        if data:
+        if data and not self.lost:
             super().data_received(data)
