@@ -2,9 +2,10 @@
  *
  *   load --port N --body FILE [options]      prints one JSON object; exit code 0 when there was no error, 1 otherwise
  *
- * Every connection sends a request, reads the answer to its end, waits --think-ms, and goes on until --requests were
- * sent in all or --duration is over. With --hold it opens one stream per connection instead, prints {"holding": N}
- * once each has shown its first text, and keeps them open until standard input is closed.
+ * Every connection sends a request, reads the answer to its end, waits about --think-ms (half of it to one and a half,
+ * by chance), and goes on until --requests were sent in all or --duration is over. With --hold it opens one stream per
+ * connection instead, prints {"holding": N} once each has shown its first text, and keeps them open until standard
+ * input is closed.
  *
  * A response is good when its status is 200, it is complete, and, for a stream: its last event holds the terminal
  * marker, no event is an error, and there were as many events as --events says. Anything else is counted by cause. */
@@ -83,6 +84,17 @@ static bool may_issue(uint64_t now) {
     return deadline_ns ? now < deadline_ns : results.issued < options.requests;
 }
 
+/* Half of the think time to one and a half. Equal pauses would bring the connections into step: whoever answers first
+ * waits for the same millisecond as the next, and from then on each request meets another one. */
+static uint64_t pause_ns(void) {
+    static uint64_t chance = 88172645463325252ull; /* xorshift64: the same pauses in every run */
+    chance ^= chance << 13;
+    chance ^= chance >> 7;
+    chance ^= chance << 17;
+    uint64_t think_ns = options.think_ms * 1000000ull;
+    return think_ns / 2 + chance % (think_ns + 1);
+}
+
 /* Send the next request now or after the think time, or let the connection rest for good. */
 static void go_on(Conn *conn, uint64_t now) {
     conn->busy = false;
@@ -90,7 +102,7 @@ static void go_on(Conn *conn, uint64_t now) {
         active--;
         disconnect(conn);
     } else if (options.think_ms) {
-        wheel_add(&wheel, &conn->timer, now + options.think_ms * 1000000ull);
+        wheel_add(&wheel, &conn->timer, now + pause_ns());
     } else {
         send_request(conn);
     }

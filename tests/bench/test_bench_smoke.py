@@ -215,5 +215,5 @@ def test_quick_run_prints_a_table_and_writes_the_result(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "added time to" in done.stdout
     assert [result["target"] for result in report["results"]] == ["direct"]
-    assert report["results"][0]["rounds"][0]["load"]["ok"] == 200
+    assert report["results"][0]["rounds"][0]["load"]["ok"] == 400  # a tenth of the whole
     assert {"cpu", "cores", "kernel", "python", "commit", "date"} <= report["machine"].keys()
