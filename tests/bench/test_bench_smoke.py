@@ -1,6 +1,6 @@
 """The load tools compile, agree with each other on every event, and notice what they are meant to notice.
 
-Counts only: no assertion on time, so the tests hold on a busy machine.
+Counts, and no bound on how long anything takes, so the tests hold on a busy machine.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,32 @@ def test_load_reads_a_stream_cut_at_every_byte(tools: Path, tmp_path: Path) -> N
         thread.join()
 
     assert (result["ok"], result["errors_total"], result["ttft_us"]["count"]) == (1, 0, 1)
+
+
+def test_pauses_differ_so_that_clients_do_not_come_into_step(tools: Path, tmp_path: Path) -> None:
+    """A busy machine only draws the pauses further apart."""
+    pauses: list[float] = []
+    answer = STREAM_HEAD + chunk(GOOD + b"data: [DONE]\n\n") + b"0\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                answered = 0.0
+                for _ in range(12):
+                    while not connection.recv(65536).endswith(b"}"):
+                        pass
+                    pauses.append(time.monotonic() - answered)
+                    connection.sendall(answer)
+                    answered = time.monotonic()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        result = load(tools, server.getsockname()[1], tmp_path, "--events", 2, "--requests", 12, "--think-ms", 40)
+        thread.join()
+
+    assert result["ok"] == 12
+    assert max(pauses[1:]) - min(pauses[1:]) > 0.01  # of 20 to 60 ms
 
 
 def test_quick_run_prints_a_table_and_writes_the_result(tmp_path: Path) -> None:
