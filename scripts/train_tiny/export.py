@@ -11,7 +11,7 @@ from network import Network
 
 NAME = "streamward tiny"
 DESCRIPTION = (
-    "A toy: two million parameters, trained in two minutes on one CPU. It only knows the streamward project, "
+    "A toy: two million parameters, trained in 2.5 minutes on one CPU. It only knows the streamward project, "
     "answers everything else with an apology, and must not be used for anything but trying streams."
 )
 
